@@ -3,8 +3,8 @@
 /** Window in ms. */
 const window = 60_000;
 
-/** What peers cause. Those of one kind leave the others their room. */
-export type LineKind = 'stored' | 'refused' | 'broken' | 'text' | 'lost';
+/** What peers, and strangers without a key, cause. Those of one kind leave the others their room. */
+export type LineKind = 'stored' | 'refused' | 'strangers' | 'broken' | 'hook' | 'text' | 'lost' | 'shrunk';
 
 /** Of one kind in one window. */
 interface Room {
@@ -15,9 +15,12 @@ interface Room {
 const room: Readonly<Record<LineKind, Room>> = {
   stored: { lines: 300, characters: 300_000 },
   refused: { lines: 60, characters: 100_000 },
+  strangers: { lines: 60, characters: 100_000 },
   broken: { lines: 60, characters: 100_000 },
+  hook: { lines: 60, characters: 100_000 },
   text: { lines: 60, characters: 100_000 },
   lost: { lines: 60, characters: 100_000 },
+  shrunk: { lines: 60, characters: 100_000 },
 };
 
 /** Lines of a kind that had no room. */

@@ -51,7 +51,7 @@ export class ReceiverLog implements EventView {
 
   show(event: TransferEvent | HookFailed): void {
     if (event.event === 'hook-failed') {
-      this.write({ level: 'error', pieces: [hookWords(event)], kind: 'broken' });
+      this.write({ level: 'error', pieces: [hookWords(event)], kind: 'hook' });
       return;
     }
     const { id = '' } = event;
@@ -70,7 +70,7 @@ export class ReceiverLog implements EventView {
   private write({ level, pieces, kind }: Line): void {
     const now = performance.now();
     this.tell(this.budget.renew(now));
-    const isBound = kind !== undefined && level !== 'debug';
+    const isBound = kind !== undefined && level !== 'debug' && this.terminal.logs(level);
     const hasRoom = !isBound || this.budget.takes(kind, lengthOf(pieces));
     this.terminal.log(hasRoom ? level : 'debug', ...pieces);
     const within = this.budget.tellsIn(now);
@@ -96,7 +96,7 @@ export class ReceiverLog implements EventView {
 interface Line {
   readonly level: LogLevel;
   readonly pieces: readonly Piece[];
-  /** What of the budget it takes; undefined for what no peer causes. */
+  /** What of the budget it takes; undefined for what nobody else causes. */
   readonly kind?: LineKind;
 }
 
@@ -106,9 +106,12 @@ const moreOf: Readonly<
 > = {
   stored: { level: 'info', one: 'line of what is stored', several: 'lines of what is stored' },
   refused: { level: 'warn', one: 'refusal' },
+  strangers: { level: 'warn', one: 'refusal of somebody without a key', several: 'refusals of somebody without a key' },
   broken: { level: 'error', one: 'failure' },
+  hook: { level: 'error', one: 'failure of --on-received', several: 'failures of --on-received' },
   text: { level: 'info', one: 'text' },
   lost: { level: 'warn', one: 'line of connections and losses', several: 'lines of connections and losses' },
+  shrunk: { level: 'warn', one: 'source that has shrunk', several: 'sources that have shrunk' },
 };
 
 function lengthOf(pieces: readonly Piece[]): number {
@@ -171,7 +174,10 @@ function lineOf(event: TransferEvent, seen: Seen): Line | undefined {
     case 'failed': {
       const level = gravity(event.code, seen);
       const pieces = [sentenceOf(event), ` (${event.code})`];
-      return { level, pieces, kind: level === 'error' ? 'broken' : 'refused' };
+      // Without an id, this receiver itself: a relay, or the network on which it is to be found.
+      if (event.id === undefined && event.code === 'cannot-connect') return { level, pieces };
+      const refused = event.id === undefined ? 'strangers' : 'refused';
+      return { level, pieces, kind: level === 'error' ? 'broken' : refused };
     }
     case 'connection':
       return event.state === 'back'
@@ -180,7 +186,7 @@ function lineOf(event: TransferEvent, seen: Seen): Line | undefined {
     case 'lost':
       return { level: 'warn', pieces: [event.message], kind: 'lost' };
     case 'shrunk':
-      return { level: 'warn', pieces: [shrunkSentence(event)], kind: 'lost' };
+      return { level: 'warn', pieces: [shrunkSentence(event)], kind: 'shrunk' };
     case 'snapshot': {
       const { snapshot, bytes, new_bytes: fresh } = event;
       return {

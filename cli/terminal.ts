@@ -44,10 +44,16 @@ export class Terminal {
     this.outputTaken = true;
   }
 
+  /** Whether there is a log, and lines of this level are written to it. */
+  logs(level: LogLevel): boolean {
+    const { log } = this.settings;
+    return log !== undefined && isLogged(level, log);
+  }
+
   /** One line of a log, on stderr. */
   log(level: LogLevel, ...pieces: Piece[]): void {
     const { log } = this.settings;
-    if (log && isLogged(level, log)) this.write(this.stderr, [logPrefix(level, log), ...pieces]);
+    if (log && this.logs(level)) this.write(this.stderr, [logPrefix(level, log), ...pieces]);
   }
 
   /** A result, on stdout. Silent with --quiet and with --json. */
@@ -84,7 +90,7 @@ export class Terminal {
 
   /** The causes of a failure and where it came from; only with --verbose. */
   trace(error: Error): void {
-    if (this.settings.log ? !isLogged('debug', this.settings.log) : !this.settings.verbose) return;
+    if (this.settings.log ? !this.logs('debug') : !this.settings.verbose) return;
     for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
       // What a peer wrote stands in the message: it stays one line, and none of it looks like one of ours.
       const { name, message, stack = '' } = cause;

@@ -165,6 +165,31 @@ describe('cli: the log of a receiver, and its metrics', () => {
     }
   });
 
+  it('loses no warning to lines that its level leaves out, hooks that failed, or strangers', () => {
+    const many: Readonly<Record<string, (log: ReceiverLog, id: string) => void>> = {
+      skipped: (log, id) => log.show({ event: 'skipped', id, file_name: 'x', reason: 'exists' }),
+      hooks: (log) => log.show({ event: 'hook-failed', file_name: 'x', message: 'It ended with 1.' }),
+      strangers: (log) => log.show({ event: 'failed', code: 'not-authorized', message: 'Nobody.' }),
+      connections: (log, id) =>
+        log.show({ event: 'lost', id, what: 'mode', entries: 1, message: 'Gone.', file_name: 'x' }),
+    };
+    for (const [what, show] of Object.entries(many)) {
+      const { terminal, err } = openTerminal({ log: { level: 'warn', journal: true } });
+      const log = new ReceiverLog(terminal);
+      for (let at = 0; at < 100; at++) show(log, at.toString(16).padStart(16, '0'));
+      const id = 'f'.repeat(16);
+      log.show({ event: 'failed', id, code: 'quota', message: 'Full.' });
+      log.show({ event: 'failed', id: 'e'.repeat(16), code: 'disk', message: 'It broke.' });
+      log.show({ event: 'failed', code: 'cannot-connect', message: 'The relay cannot be used.' });
+      log.show({ event: 'shrunk', id, snapshot: 'b/s', path: 'x', entries: 0, before: 9 });
+      log.close();
+      const said = err.lines.join('\n');
+      for (const sentence of ['Full. (quota)', 'It broke. (disk)', 'The relay cannot be used.', 'x is empty'])
+        expect(said, what).to.include(sentence);
+      if (what === 'skipped') expect(said).to.not.include('more');
+    }
+  });
+
   it('names the first files of a transfer and its sum, and all of them at debug', () => {
     for (const level of ['info', 'debug'] as const) {
       const { terminal, err } = openTerminal({ log: { level, journal: true } });
