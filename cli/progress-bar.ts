@@ -1,7 +1,7 @@
 import type { SingleBar } from 'cli-progress';
 import type { TransferEvent } from '../lib/index';
 import { barLine } from './bar-line';
-import { endsTransfer, Tally } from './tally';
+import { Tally } from './tally';
 import type { Curtain, Terminal } from './terminal';
 
 const patience = 300; // ms before a bar is worth loading and drawing: small files are through by then
@@ -39,9 +39,10 @@ export class ProgressBar implements Progress, Curtain {
 
   show(event: TransferEvent): void {
     const now = this.now();
+    const ends = this.tally.ends(event);
     this.tally.note(event, now);
     if (this.tally.busy) this.began ??= now;
-    else if (endsTransfer(event)) this.stop();
+    else if (ends) this.stop();
     if (!this.bar && !this.closed && this.tally.busy && now - (this.began ?? now) >= patience) this.draw();
   }
 

@@ -2,7 +2,7 @@ import type { TransferEvent } from '../lib/index';
 import { filesDone, stillness } from './bar-line';
 import type { Progress } from './progress-bar';
 import { formatDuration, formatRate, formatSize } from './size';
-import { endsTransfer, Tally } from './tally';
+import { Tally } from './tally';
 import type { Terminal } from './terminal';
 
 const interval = 5000; // ms between lines: enough for a log, and a file that takes less needs none
@@ -19,9 +19,10 @@ export class ProgressLines implements Progress {
 
   show(event: TransferEvent): void {
     const now = this.now();
+    const ends = this.tally.ends(event);
     this.tally.note(event, now);
     if (!this.tally.busy) {
-      if (endsTransfer(event)) this.stop();
+      if (ends) this.stop();
       return;
     }
     this.last ??= now;

@@ -60,9 +60,13 @@ export interface TransferState {
   readonly still: { readonly for: number } | 'connection-lost' | undefined;
 }
 
-/** Whether a transfer is over with this event: it has its sums, or failed as a whole. */
+/**
+ * Whether a transfer is over with this event: it has its sums, or failed as a whole. A relay or a network that cannot
+ * be used ends none.
+ */
 export function endsTransfer(event: TransferEvent): boolean {
-  return event.event === 'summary' || (event.event === 'failed' && event.file_name === undefined);
+  if (event.event === 'summary') return true;
+  return event.event === 'failed' && event.file_name === undefined && event.code !== 'cannot-connect';
 }
 
 /** Adds up the events of a transfer. Knows no terminal and no clock: times are handed in, in milliseconds. */
@@ -100,8 +104,7 @@ export class Tally {
         break;
       case 'failed':
         if (event.file_name !== undefined) this.end(this.transfer(event.id), event.file_name);
-        // A relay or a network that cannot be used ends no transfer.
-        else if (event.id !== undefined && event.code !== 'cannot-connect') this.running.delete(event.id);
+        else if (endsTransfer(event)) this.running.delete(event.id);
         break;
       case 'summary':
         this.transferEnded(event.id);
@@ -123,6 +126,11 @@ export class Tally {
         break;
     }
     this.sample(now);
+  }
+
+  /** Whether a transfer that was told of is over with this event. Nobody knows one of a stranger, who has no key. */
+  ends(event: TransferEvent): boolean {
+    return endsTransfer(event) && this.running.has(event.id);
   }
 
   /** Whether some file is being worked on. */

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { TransferEvent } from '../../lib/index';
 import { ProgressBar } from '../../cli/progress-bar';
 import { at, ended, size, started, summary } from './progress-events';
 import { openTerminal } from './screen';
@@ -55,6 +56,24 @@ describe('cli/progress-bar', () => {
     await pause(250);
     expect(err.text).to.have.length(length);
     expect(remains(err.text)).to.deep.equal(['']);
+  });
+
+  it('keeps the sums of a transfer beside strangers that fail', async () => {
+    const { terminal, err } = openTerminal({ tty: true });
+    let clock = 0;
+    const bar = new ProgressBar(terminal, () => clock);
+    const id = '1'.repeat(32);
+    const shown = (event: TransferEvent): void => bar.show({ ...event, id });
+    shown({ event: 'progress', file_name: '', phase: 'scan', done: 0, total: 3 * size, files: 3 });
+    shown(started);
+    shown(ended);
+    bar.show({ event: 'failed', code: 'not-authorized', message: 'Somebody has no key.' });
+    shown(started);
+    clock = 400;
+    shown(at(size / 2));
+    await pause(250);
+    expect(remains(err.text).join('')).to.include('1 of 3 files');
+    bar.stop();
   });
 
   it('keeps the sums of a transfer in which a file failed, and lets them go where it failed as a whole', async () => {
