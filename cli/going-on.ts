@@ -74,10 +74,11 @@ export function goingOn(
 /** What to type. A receiver that was stopped makes a new ticket and a new code once it runs again. */
 function senderGoesOn({ reaches, does, isKept, isAway }: GoingOnOf, code: ErrorCode): string {
   const before = isKept ? 'What came is kept' : 'Nothing of it is kept';
-  const again = `${before}: ${does} it again once the receiver runs, with its new`;
   if (reaches === 'listens') return `${before}; the same command goes on, with a new ticket or code for the receiver.`;
-  const anew = isAway && reaches !== 'lasts' ? ' If the receiver was started again, it takes its new ticket.' : '';
+  const anew =
+    isAway && reaches !== 'lasts' ? ' If the receiver was started again, type its new ticket or code instead.' : '';
   if (code !== 'stopped' || reaches === 'lasts')
     return `${before}; the same command ${isKept ? 'goes on' : 'begins anew'}.${anew}`;
+  const again = `${before}: ${does} it again once the receiver runs, with its new`;
   return reaches === 'ticket' ? `${again} ticket (a key stays as it is).` : `${again} code or ticket.`;
 }

@@ -30,8 +30,6 @@ export abstract class View {
   /** Of a receiver. */
   protected readonly meets: ReceiverMeets = 'listens';
   protected skipped = 0;
-  /** Whether the connection is lost, and the other side looked for. */
-  protected isAway = false;
   protected already = { files: 0, bytes: 0 };
   protected readonly failures = new Failures();
 
@@ -145,8 +143,7 @@ export abstract class View {
     );
   }
 
-  private connectionChanged(event: TransferEvent & { event: 'connection' }): void {
-    this.isAway = event.state === 'lost';
+  protected connectionChanged(event: TransferEvent & { event: 'connection' }): void {
     if (event.state === 'back') this.terminal.say('The connection is there again; going on.');
     else
       this.terminal.say(
@@ -260,6 +257,8 @@ export class SenderView extends View {
   private ending: Failed | undefined;
   /** Whether something was said of this transfer that is no file: a failure, or a text. */
   private saysMore = false;
+  /** Whether the connection is lost, and the other side looked for. */
+  protected isAway = false;
 
   /**
    * `receiver` is what people call the other side; undefined where there is none with a directory. What that is called
@@ -293,6 +292,11 @@ export class SenderView extends View {
     // What to do about it is said after the sum.
     const { event: name, code, message } = event;
     super.fail({ event: name, code, message });
+  }
+
+  protected override connectionChanged(event: TransferEvent & { event: 'connection' }): void {
+    this.isAway = event.state === 'lost';
+    super.connectionChanged(event);
   }
 
   protected override transferDone(summary: TransferEvent & { event: 'summary' }): void {

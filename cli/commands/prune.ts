@@ -30,7 +30,7 @@ export function describePrune(program: Command, shell: Shell): void {
   const command = program
     .command('prune')
     .description(
-      'Removes the snapshots that no --keep option keeps. Never the newest one of a backup, nor unless it is named one whose manifest is damaged.',
+      'Removes the snapshots that no --keep option keeps. Never the newest one of a backup; one whose manifest is damaged only where --remove-damaged names it.',
     )
     .usage('DIR|TARGET --keep-… [OPTIONS]')
     .argument('<DIR|TARGET>', locationArgument)

@@ -156,13 +156,18 @@ async function runSend(words: readonly string[], flags: SendFlags, shell: Shell)
       ? await toSeveral(shell, options, targets, flags.relay)
       : await toOne(shell, options, flags, {
           name: targets[0]?.name ?? 'the other side',
-          reaches: listens === undefined ? reachesBy(words[paths.length], targets[0]) : 'listens',
+          reaches: reachesBy(listens, words[paths.length], targets[0]),
         }),
   );
 }
 
-/** Whether the same word leads to that receiver once it was started again: a peer and a file with a key do. */
-function reachesBy(word: string | undefined, named: SplitWords['targets'][number] | undefined): SenderReaches {
+/** How the receiver is reached again: this one listens by the flag `listens`, or dialed what `word` names. */
+function reachesBy(
+  listens: string | undefined,
+  word: string | undefined,
+  named: SplitWords['targets'][number] | undefined,
+): SenderReaches {
+  if (listens !== undefined) return 'listens';
   if (named?.target.kind === 'code') return 'code';
   if (named?.target.kind !== 'ticket') return 'lasts';
   return word === undefined || word.startsWith('sendall://') ? 'ticket' : 'lasts';

@@ -86,7 +86,7 @@ function addressIn(text: string): Typed | undefined {
   const host = match?.[1]?.replace(/^\[|\]$/g, '');
   // Digits alone are a port, of which it is not known where.
   if (!match || host === undefined || /^\d+$/.test(host)) return undefined;
-  const port = match[2] === undefined ? undefined : portOf(match[2], 'behind a host:');
+  const port = match[2] === undefined ? undefined : portOf(match[2], 'behind a host: 192.168.1.20:8898 or [::1]:8898');
   // The token of a ticket has the form of one, and is not repeated.
   if (host.split('.').some((label) => label.length > longestLabel))
     throw new TransferError('usage', 'That is no host: a part of its name is longer than 63 characters.', {
@@ -96,18 +96,20 @@ function addressIn(text: string): Typed | undefined {
 }
 
 /** PROTOCOL.md 11.6: at most five digits. `where` says where a port stands, for the hint. Throws `usage`. */
-function portOf(digits: string, where: 'behind a host:' | 'alone or behind a host: 8898,'): number {
+function portOf(digits: string, where: string): number {
   const port = Number(digits);
   if (digits.length <= 5 && port <= 65_535) return port;
   throw new TransferError('usage', `A port is 0 to 65535, and ${digits} is none.`, {
-    hint: `It stands ${where} 192.168.1.20:8898 or [::1]:8898.`,
+    hint: `It stands ${where}.`,
   });
 }
 
 /** `PORT` or `:PORT`; undefined for what is neither. Throws `usage` for a number that is none. */
 function portAlone(text: string): number | undefined {
   const digits = /^:?(\d+)$/.exec(text)?.[1];
-  return digits === undefined ? undefined : portOf(digits, 'alone or behind a host: 8898,');
+  return digits === undefined
+    ? undefined
+    : portOf(digits, 'alone or behind a host: 8898, 192.168.1.20:8898 or [::1]:8898');
 }
 
 /** `relay HOST:PORT`, as receipts and summaries call the way through it. */

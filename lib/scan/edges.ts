@@ -20,7 +20,7 @@ interface FileMoment {
 /**
  * How a file was, and its edges at that moment; undefined where they could not be read, or it was rewritten meanwhile.
  */
-interface StatsWithEdges {
+export interface StatsWithEdges {
   readonly stats: BigIntStats;
   readonly edges: bigint | undefined;
 }

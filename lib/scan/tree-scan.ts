@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { asTransferError, TransferError } from '../errors';
 import { dataIn } from './data-in';
-import { lookAtEdgesOfHandle } from './edges';
+import { lookAtEdgesOfHandle, type StatsWithEdges } from './edges';
 import { ignored } from '../trace';
 import { endWorker, startWorker } from '../threads/order-worker';
 import { readFlags } from '../threads/walker';
@@ -206,7 +206,7 @@ async function namedFile(pathname: string, base: string, withEdges: boolean): Pr
 }
 
 /** Of a named file, whatever its age. */
-async function lookForEdges(pathname: string, found: BigIntStats): ReturnType<typeof lookAtEdgesOfHandle> {
+async function lookForEdges(pathname: string, found: BigIntStats): Promise<StatsWithEdges> {
   const unknown = { stats: found, edges: undefined };
   if (found.size === 0n) return unknown;
   try {

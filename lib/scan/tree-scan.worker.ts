@@ -19,7 +19,7 @@ import { encodeEntry, encodeList, type Entry } from '../wire/session-list';
 import { carriedTime } from '../threads/carried-time';
 import { smallFile } from '../wire/segment';
 import { dataIn } from './data-in';
-import { lookAtEdges } from './edges';
+import { lookAtEdges, type StatsWithEdges } from './edges';
 import { ignored } from '../trace';
 
 export interface ScanSetup {
@@ -334,7 +334,7 @@ class TreeWalk {
   }
 
   /** Of a file that was written to lately, or that the caller named, as far as that may still be asked. */
-  private withEdges(located: Located, found: BigIntStats): ReturnType<typeof lookAtEdges> {
+  private withEdges(located: Located, found: BigIntStats): StatsWithEdges {
     const unknown = { stats: found, edges: undefined };
     const { edges, totalsOnly } = this.setup;
     const mayGrow = located.below === undefined || found.mtimeNs >= this.lately;

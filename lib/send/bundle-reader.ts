@@ -1,11 +1,10 @@
-import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { AlignedMemory, type Lease } from '../threads/aligned-memory';
 import type { DigestAlgorithm } from '../digest/digest';
 import { asTransferError, TransferError } from '../errors';
 import { OrderWorker } from '../threads/order-worker';
-import { isBarred } from '../threads/walker';
+import { isBarred, readFlags } from '../threads/walker';
 import { longestBundle } from '../wire/session-message';
 import { type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { fewFiles } from '../scan/tree-scan';
@@ -34,8 +33,6 @@ export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
 export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'warm' | 'close'>;
 
 type BundleRead = Extract<BundleOrder, { readonly order: 'read' }>;
-
-const { O_RDONLY, O_NONBLOCK = 0 } = constants;
 
 /** Whether entries are few files that somebody named, and nothing that was found below a directory. */
 export function areFewNamed({ length, below }: FoundBatch): boolean {
@@ -152,8 +149,7 @@ export class BundleReader {
  */
 async function fetchContent(path: string): Promise<void> {
   try {
-    // A named pipe without a writer is not waited for.
-    const file = await open(systemPath(path), O_RDONLY | O_NONBLOCK);
+    const file = await open(systemPath(path), readFlags);
     try {
       if ((await file.stat()).isFile()) await file.read(Buffer.alloc(smallFile));
     } finally {

@@ -5,6 +5,7 @@ import { isInode } from '../scan/found';
 import { fileType, type FoundBatch, locate, splitTexts } from '../scan/found-batch';
 import { failureOf } from '../threads/order-worker';
 import { fileCalls, type FileStat } from '../threads/file-calls';
+import { fillBy } from '../threads/fill';
 import { type Located, readFlags, Walker } from '../threads/walker';
 import { ignored } from '../trace';
 import { encodeList } from '../wire/session-list';
@@ -198,7 +199,7 @@ export class BundleReading {
       if (!before.isFile) return 'not a file';
       const grew = (now: FileStat): boolean => ctime !== undefined && now.size > size && isInode(inode, now.ino);
       if (!isAsOffered(before) && !grew(before)) return 'changed';
-      if (!this.readInto(fd, this.bytes, at, size)) return 'changed';
+      if (!fillBy(this.calls, fd, this.bytes, at, size)) return 'changed';
       const tellsSize = size > 0 || this.calls.read(fd, one, 0, 1, 0) === 0;
       const after = this.calls.stat(fd);
       if (isAsOffered(after)) return tellsSize ? 'whole' : 'sizeless';
@@ -207,20 +208,11 @@ export class BundleReading {
       if (!isSameSoFar) return 'changed';
       if (isUntouched(before, after)) return 'grew';
       const again = new Uint8Array(size);
-      const same = this.readInto(fd, again, 0, size) && Buffer.compare(again, this.bytes.subarray(at, at + size)) === 0;
+      const same =
+        fillBy(this.calls, fd, again, 0, size) && Buffer.compare(again, this.bytes.subarray(at, at + size)) === 0;
       return same ? 'grew' : 'changed';
     } finally {
       this.calls.close(fd);
     }
-  }
-
-  /** Reads the first `size` bytes of a file to `at`; false where it has fewer. */
-  private readInto(fd: number, into: Uint8Array, at: number, size: number): boolean {
-    for (let done = 0; done < size;) {
-      const count = this.calls.read(fd, into, at + done, size - done, done);
-      if (count === 0) return false;
-      done += count;
-    }
-    return true;
   }
 }

@@ -1,10 +1,11 @@
-import { type BigIntStats, closeSync, fstatSync, readSync } from 'node:fs';
+import { type BigIntStats, closeSync, fstatSync } from 'node:fs';
 import { createDigest, createDigestOf, type Digest, type DigestAlgorithm } from '../digest/digest';
 import type { Digests } from '../progress';
 import { pieceSize } from '../wire/segment';
 import type { BasisSegment } from '../wire/basis';
 import { isZero, zeros } from '../wire/zeros';
 import { type SystemCalls, systemCalls } from '../threads/system-calls';
+import { fillSync } from '../threads/fill';
 import { type Located, readFlags, walking } from '../threads/walker';
 import { edgesOf, isUntouched } from '../scan/edges';
 import { isInode } from '../scan/found';
@@ -216,12 +217,9 @@ export class FileReading {
   }
 
   private readBytes(memory: Uint8Array, offset: number, length: number): Uint8Array {
-    for (let done = 0; done < length;) {
-      const count = readSync(this.fd, memory, done, length - done, offset + done);
-      if (count === 0) throw new Changed();
-      done += count;
-    }
-    return memory.subarray(0, length);
+    const bytes = memory.subarray(0, length);
+    if (!fillSync(this.fd, bytes, offset)) throw new Changed();
+    return bytes;
   }
 
   private isHole(offset: number, length: number): boolean {

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import path from 'node:path';
@@ -7,6 +7,7 @@ import { TransferError } from '../errors';
 import { type EntryName, parseEntryName, printable } from '../name';
 import { systemPath } from '../name-bytes';
 import { unreadable } from '../scan/source';
+import { readFlags } from '../threads/walker';
 
 /** Something that can be read only once: standard input, or a named pipe that the user named. */
 export interface StreamSource {
@@ -64,7 +65,7 @@ async function isNamedPipe(pathname: string): Promise<boolean> {
 /** As a socket, it is waited for without a thread: whoever stops waiting does not hang in a call of the system. */
 function openNamedPipe(pathname: string, name: string): Readable {
   try {
-    const fd = openSync(systemPath(pathname), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const fd = openSync(systemPath(pathname), readFlags);
     try {
       return new Socket({ fd, readable: true, writable: false });
     } catch (error) {

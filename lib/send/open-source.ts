@@ -4,6 +4,7 @@ import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import { edgesOfHandle, isUntouched, lookAtEdgesOfHandle } from '../scan/edges';
 import { changed, notRegular, unreadable } from '../scan/source';
+import { fill } from '../threads/fill';
 import { isBarred, type Located, openLocated } from '../threads/walker';
 
 /** A regular file on this machine, and the name under which it travels. */
@@ -26,23 +27,19 @@ export class OpenSource {
 
   /** Rejects with `source-unreadable`, also for what is not a regular file (a FIFO is not waited for). */
   static async open(file: SourceFile): Promise<OpenSource> {
-    try {
-      const handle = await openLocated(file);
-      try {
-        const opened = await handle.stat({ bigint: true });
-        if (opened.isFile()) {
-          const { stats, edges } = await lookAtEdgesOfHandle(handle, opened);
-          return new OpenSource(handle, stats, file.name, edges);
-        }
-      } catch (error) {
-        await handle.close();
-        throw error;
-      }
-      await handle.close();
-    } catch (cause) {
+    const failed = (cause: unknown): never => {
       throw isBarred(cause) ? changed(file.name) : unreadable(file.name, cause);
+    };
+    const handle = await openLocated(file).catch(failed);
+    try {
+      const opened = await handle.stat({ bigint: true }).catch(failed);
+      if (!opened.isFile()) throw notRegular(file.name);
+      const { stats, edges } = await lookAtEdgesOfHandle(handle, opened).catch(failed);
+      return new OpenSource(handle, stats, file.name, edges);
+    } catch (error) {
+      await handle.close();
+      throw error;
     }
-    throw notRegular(file.name);
   }
 
   /** Wraps a file that nobody else can change, such as a spooled one. */
@@ -59,15 +56,9 @@ export class OpenSource {
     return isUntouched(moment, this.before);
   }
 
-  /** Reads up to `into.length` bytes at `position`; fewer only at the end of the file. */
-  async read(into: Uint8Array, position: number): Promise<number> {
-    let at = 0;
-    while (at < into.length) {
-      const { bytesRead } = await this.handle.read(into, at, into.length - at, position + at);
-      if (bytesRead === 0) break;
-      at += bytesRead;
-    }
-    return at;
+  /** Reads from `position` on until `into` is full; false where the file ends before. */
+  async fill(into: Uint8Array, position: number): Promise<boolean> {
+    return fill(this.handle, into, position);
   }
 
   /**

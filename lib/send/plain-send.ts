@@ -230,7 +230,7 @@ class PlainSending {
   private async readPiece(source: OpenSource, offset: number, size: number): Promise<Buffer> {
     const memory = (this.ring[this.turn++ % ringLength] ??= Buffer.allocUnsafeSlow(readSize));
     const piece = memory.subarray(0, Math.min(readSize, size - offset));
-    if ((await source.read(piece, offset)) < piece.length) throw source.changed();
+    if (!(await source.fill(piece, offset))) throw source.changed();
     return piece;
   }
 

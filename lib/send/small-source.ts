@@ -1,5 +1,6 @@
 import { isUntouched, mostLooks } from '../scan/edges';
 import type { FileCalls } from '../threads/file-calls';
+import { fillBy } from '../threads/fill';
 import { type Located, readFlags, type Walker } from '../threads/walker';
 import { smallFile } from '../wire/segment';
 
@@ -45,14 +46,14 @@ export function readSmallSource(
       if (size > smallFile) return 'large';
       const begin = allocate(size);
       if (begin === undefined) return undefined;
-      const isWhole = readInto(calls, fd, memory, begin, size);
+      const isWhole = fillBy(calls, fd, memory, begin, size);
       const tellsSize = size > 0 || calls.read(fd, one, 0, 1, 0) === 0;
       const after = calls.stat(fd);
       if (!isWhole) return 'changed';
       if (isUntouched(before, after)) return tellsSize ? { begin, size, grew: false } : 'sizeless';
       const again = new Uint8Array(size);
       const content = memory.subarray(begin, begin + size);
-      const hasGrown = after.size > size && readInto(calls, fd, again, 0, size) && Buffer.compare(again, content) === 0;
+      const hasGrown = after.size > size && fillBy(calls, fd, again, 0, size) && Buffer.compare(again, content) === 0;
       if (!hasGrown) return 'changed';
       // Which may be the beginning of a longer one that was written in its place before it was read. Only what begins
       // with what was there before this look has merely been appended to.
@@ -67,14 +68,4 @@ export function readSmallSource(
 
 function beginsWith(content: Uint8Array, beginning: Uint8Array): boolean {
   return content.length >= beginning.length && Buffer.compare(content.subarray(0, beginning.length), beginning) === 0;
-}
-
-/** Reads the first `size` bytes of a file to `at`; false where it has fewer. */
-function readInto(calls: FileCalls, fd: number, into: Uint8Array, at: number, size: number): boolean {
-  for (let done = 0; done < size;) {
-    const count = calls.read(fd, into, at + done, size - done, done);
-    if (count === 0) return false;
-    done += count;
-  }
-  return true;
 }

@@ -153,7 +153,7 @@ async function pour(
   try {
     for (let at = first; at <= last;) {
       const piece = Buffer.allocUnsafe(Math.min(readSize, last - at + 1));
-      if ((await source.read(piece, at)) < piece.length)
+      if (!(await source.fill(piece, at)))
         throw new TransferError('source-changed', 'The file became shorter while it was sent.');
       at += piece.length;
       // The last bytes go out only if all of them were of one file.

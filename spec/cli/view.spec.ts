@@ -172,7 +172,7 @@ describe('cli/view', () => {
       }
     }
     for (const [target, state, words] of [
-      ['ticket', 'lost', /goes on\. If the receiver was started again, it takes its new ticket\.$/],
+      ['ticket', 'lost', /goes on\. If the receiver was started again, type its new ticket or code instead\.$/],
       ['ticket', 'back', /the same command goes on\.$/],
       ['lasts', 'lost', /the same command goes on\.$/],
     ] as const) {
