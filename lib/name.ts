@@ -93,7 +93,7 @@ function refuseCharacters(text: string, name: string, refused: typeof refusedCha
       text,
       `contains the byte ${(stray.charCodeAt(0) & 0xff).toString(16).toUpperCase()}, which is no UTF-8`,
       {
-        hint: 'Send it to a ticket, with which every name goes (but to a receiver with --names portable), or rename it on the sending side.',
+        hint: 'With a ticket every name goes, unless the receiver has --names portable; or rename it on the sending side.',
       },
     );
   for (const [pattern, what] of refused) {

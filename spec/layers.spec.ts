@@ -79,7 +79,7 @@ const layers: readonly Layer[] = [
   {
     name: 'bottom',
     holds:
-      /^lib\/((make-path|name|name-bytes|object-address|progress|size-text|errors|trace|user-directory)\.ts$|threads\/)/,
+      /^lib\/((make-path|name|name-bytes|object-address|progress|size-text|slices|errors|trace|user-directory)\.ts$|threads\/)/,
     below: [],
   },
 ];

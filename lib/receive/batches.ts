@@ -16,7 +16,8 @@ import {
 import type { Bundle, Close } from '../wire/session-message';
 import { isSmall, wantedAnew } from './decision';
 import type { FileInBatch, FileToLink, WantedFile } from './entries';
-import { inTurns, slicesOf } from './in-turns';
+import { slicesOf } from '../slices';
+import { inTurns } from './in-turns';
 import { finishedTogether, mostRepairs } from './limits';
 import type { LargeToBegin } from './offer';
 import { receiveCoded } from './payload';
@@ -174,10 +175,10 @@ export class Batches {
 
   /** Makes hard links, once everything that they may point to is stored. PROTOCOL.md 13.7. */
   async makeLinks(links: readonly HardLinkEntry[]): Promise<void> {
-    for (const some of slicesOf(links, finishedTogether)) await this.makeSome(some);
+    for (const some of slicesOf(links, finishedTogether)) await this.linkTogether(some);
   }
 
-  private async makeSome(links: readonly HardLinkEntry[]): Promise<void> {
+  private async linkTogether(links: readonly HardLinkEntry[]): Promise<void> {
     const { entries, store } = this.receiving;
     // Under the name of a file that was refused there is something else, be it an earlier version of which this peer
     // has a receipt. Receipts tell only of what no conversation of this session that is known here has offered: those
@@ -199,7 +200,14 @@ export class Batches {
       );
       return [];
     });
-    if (sound.length > 0) await this.settle(await store.batch.link(sound));
+    if (sound.length === 0) return;
+    const refusals = await store.admitNames(sound);
+    const admitted = sound.filter((entry, at) => {
+      const refusal = refusals[at];
+      if (refusal) this.receiving.refuse(entry, refusal);
+      return refusal === undefined;
+    });
+    if (admitted.length > 0) await this.settle(await store.batch.link(admitted));
   }
 
   /**
@@ -210,21 +218,23 @@ export class Batches {
     const { entries, stage, rules, store } = this.receiving;
     // A `write` key adds, and changes nothing.
     const changes = stage !== undefined || (rules.mayCompare && rules.ifExists === 'replace');
-    const ours: DirectoryEntry[][] = [];
-    const others: DirectoryEntry[] = [];
+    const toFinish: DirectoryEntry[][] = []; // by their depth
+    const leftAsTheyAre: DirectoryEntry[] = [];
     await inTurns(directories, (directory) => {
       const { file, name } = directory;
-      if (!entries.fresh.has(file) && (!changes || entries.onTheWay.has(file))) return others.push(directory);
-      entries.existing.delete(file);
-      return (ours[name.split('/').length] ??= []).push(directory);
+      if (!entries.fresh.has(file) && (!changes || entries.onTheWay.has(file))) leftAsTheyAre.push(directory);
+      else {
+        entries.existing.delete(file);
+        (toFinish[name.split('/').length] ??= []).push(directory);
+      }
     });
     // The deepest first: what is above may become impassable.
-    for (const some of slicesOf(ours.reverse().flat(), finishedTogether)) {
+    for (const some of slicesOf(toFinish.reverse().flat(), finishedTogether)) {
       const finished = await store.batch.finishDirectories(some);
       await this.settle(new Map(some.map(({ file }) => [file, finished.get(file) ?? 'stored'])), true);
     }
     const kept = await this.putTimesBack();
-    for (const some of slicesOf(others, finishedTogether)) {
+    for (const some of slicesOf(leftAsTheyAre, finishedTogether)) {
       await this.settle(new Map(some.map(({ file }) => [file, kept.get(file) ?? 'stored'])), true);
       await nextTurn();
     }

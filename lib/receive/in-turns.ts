@@ -22,8 +22,3 @@ export async function inTurns<Element extends object>(
     work(element, at);
   }
 }
-
-/** A list in pieces of `length` and a last one. */
-export function* slicesOf<Element>(list: readonly Element[], length: number): Generator<readonly Element[]> {
-  for (let at = 0; at < list.length; at += length) yield list.slice(at, at + length);
-}

@@ -57,7 +57,8 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   });
   const unnamed = await refuseNames(
     receiving,
-    named.filter(({ type }) => type !== 'file'),
+    // A hard link is judged once it is known under which name its file is stored.
+    named.filter(({ type }) => type === 'directory' || type === 'symlink'),
   );
   const welcome = unnamed.size === 0 ? named : named.filter((entry) => !unnamed.has(entry));
   await noteDirectories(receiving, welcome);

@@ -133,10 +133,9 @@ export class LimitedAdmission {
     // Where a symbolic link points is no name below this directory.
     const files = links.map(({ entry }) => (entry.type === 'link' ? entry.target : undefined) ?? entry.name);
     const targets = await this.store.lookup(files.map(named));
-    const others = links.filter(({ entry, found }, at) => {
-      if (entry.type === 'symlink') return found.target === undefined || found.target !== entry.target;
-      return found.inode === undefined || found.inode !== targets[at]?.inode;
-    });
+    const others = links.filter(({ entry, found }, at) =>
+      entry.type === 'symlink' ? found.target !== entry.target : found.identity !== targets[at]?.identity,
+    );
     return new Set(others.map(({ entry }) => entry));
   }
 

@@ -211,13 +211,16 @@ export class Allowance {
     this.usage.counted(root, directories);
   }
 
-  /** Takes one name without a file, and `bytes` of what is said of it. Rejects with `quota`. */
-  async takeLine(name: string, bytes: number, lines: MissingLines): Promise<void> {
+  /**
+   * Takes one name without a file, and `bytes` of what is said of it. Resolves with false after `closeLines`. Rejects
+   * with `quota`.
+   */
+  async takeLine(name: string, bytes: number, lines: MissingLines): Promise<boolean> {
     const isTooMuch = (): boolean => this.usage.bytes + bytes > (this.limits.quota ?? Infinity);
     // Others may have removed something since the last count.
     if (isTooMuch() || !this.hasNames(1)) await this.recount();
     // What comes after `closeLines` would be given back by nobody.
-    if (!this.usage.lines.has(lines)) return;
+    if (!this.usage.lines.has(lines)) return false;
     if (isTooMuch())
       throw new TransferError(
         'quota',
@@ -228,6 +231,7 @@ export class Allowance {
     lines.bytes += bytes;
     this.usage.names++;
     this.usage.bytes += bytes;
+    return true;
   }
 
   /** Counts the missing lines of a backup until `closeLines`. */

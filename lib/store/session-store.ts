@@ -52,10 +52,10 @@ export interface Existing {
   readonly known: KnownContent | undefined;
   /** Whether it has the mode and mtime that are offered. */
   readonly asOffered: boolean;
-  /** Where a symbolic link points. */
+  /** Where a symbolic link points; absent for everything else. */
   readonly target?: string | undefined;
-  /** The same for all names of a file; absent where the store knows no such thing. */
-  readonly inode?: bigint;
+  /** The same for all names of a file, and another one for another file. */
+  readonly identity: bigint | string;
 }
 
 /** What is at the name of a directory already. */
@@ -298,7 +298,10 @@ export interface Batch {
   ): Promise<ReadonlyMap<number, BatchOutcome>>;
   /** Sets mode and mtime of files that are `known`. */
   retouch(files: readonly (OfferedFile & { readonly digests: Digests })[]): Promise<ReadonlyMap<number, BatchOutcome>>;
-  /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
+  /**
+   * Sets mode and mtime of directories, when nothing will be stored in them any more. In the order that is given: the
+   * deepest first, since what is above may become impassable.
+   */
   finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>>;
   /**
    * Gives directories the mtime back that they had, when nothing will be stored in them any more; `lost` says `mtime`

@@ -8,6 +8,8 @@ interface Failure {
   /** The name of the errno, and its negative number: some have no name in Node. */
   readonly code?: string | undefined;
   readonly errno?: number | undefined;
+  /** What was asked of the system. */
+  readonly syscall?: string | undefined;
   /** Of a `TransferError`. */
   readonly hint?: string | undefined;
   readonly nameTaken?: boolean | undefined;
@@ -132,8 +134,8 @@ export function failureOf(error: unknown): { readonly failure: Failure } {
     const { message, code, hint, nameTaken } = error;
     return { failure: { message, code, hint, nameTaken } };
   }
-  const { message, code, errno } = error as NodeJS.ErrnoException;
-  return { failure: { message, code, errno } };
+  const { message, code, errno, syscall } = error as NodeJS.ErrnoException;
+  return { failure: { message, code, errno, syscall } };
 }
 
 /** Starts the worker's module `file`, given without its extension. */

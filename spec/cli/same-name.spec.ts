@@ -107,7 +107,7 @@ describe('cli: two files never take one name in one transfer', () => {
     const { message, hint } = lastOf(eventsOf({ code: 0, stdout, stderr: '' }), 'failed');
     expect({ message, hint }).to.deep.equal({
       message: 'The name "caf\\udce9" contains the byte E9, which is no UTF-8.',
-      hint: 'Send it to a ticket, with which every name goes (but to a receiver with --names portable), or rename it on the sending side.',
+      hint: 'With a ticket every name goes, unless the receiver has --names portable; or rename it on the sending side.',
     });
   });
 });

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
-import { link, mkdir, readlink, rm, symlink, utimes } from 'node:fs/promises';
+import { link, mkdir, readlink, rm, stat, symlink, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { createReceiver, type IfExists, type ReceiverOptions } from '../../lib/index';
 import { temporaryDirectory } from '../receive/receive-directory';
 import { sending, SourceTree } from '../send/source-tree';
+import { startTiny } from '../store/object/servers';
 import { noise } from './pair';
 
 describe('What is there already, and a quota', function () {
@@ -55,6 +56,34 @@ describe('What is there already, and a quota', function () {
     ]);
     expect(await send('s', 'ticket', { ifExists, quotaFiles: 3 })).to.deep.equal([]);
     expect(await readlink(path.join(place, 's/soft (1)'))).to.equal('elsewhere');
+  });
+
+  it('takes a name for each hard link of a file that gets another name, too', async () => {
+    const ifExists = 'rename';
+    expect(await send('t', 'ticket', { ifExists, quotaFiles: 7 })).to.deep.equal([]);
+    await source.write('t/b', 'changed');
+    expect((await stat(source.at('t/hard'))).nlink, 'still one file').to.equal(2);
+    expect(await send('t', 'ticket', { ifExists, quotaFiles: 8 })).to.deep.equal([
+      'quota: t/hard does not fit any more: this receiver keeps 8 files, directories and links.',
+    ]);
+    expect(await send('t', 'ticket', { ifExists, quotaFiles: 9 })).to.deep.equal([]);
+    expect((await stat(path.join(place, 't/hard (1)'))).ino).to.equal((await stat(path.join(place, 't/b (1)'))).ino);
+  });
+
+  it('takes no further names in an object store either, which knows links by what they are', async () => {
+    const server = await startTiny();
+    try {
+      const inStore = { directory: 's3://specs', objects: server.options(), quotaFiles: 7 };
+      for (const turn of [1, 2])
+        expect(await send('t', 'ticket', { ...inStore, ifExists: 'rename' }), String(turn)).to.deep.equal([]);
+      await rm(source.at('t/soft'));
+      await symlink('elsewhere', source.at('t/soft'));
+      expect(await send('t', 'ticket', { ...inStore, ifExists: 'rename' })).to.deep.equal([
+        'quota: t/soft does not fit any more: this receiver keeps 7 files, directories and links.',
+      ]);
+    } finally {
+      server.stop();
+    }
   });
 
   it('counts a directory that is there once, for files that come into it', async () => {

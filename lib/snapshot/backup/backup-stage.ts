@@ -234,7 +234,7 @@ export class BackupStage implements SnapshotStage {
       // What is missing may be told again, and is no news of a name that is stored.
       if (this.lines.has(entry.name)) continue;
       const line = missingLine(entry);
-      await allowance.takeLine(entry.name, lineBytes(line), this.missingLines);
+      if (!(await allowance.takeLine(entry.name, lineBytes(line), this.missingLines))) return;
       this.add(line, false);
     }
   }

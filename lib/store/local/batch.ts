@@ -235,13 +235,9 @@ export class BatchStore {
     }));
   }
 
-  /** Sets mode and mtime of directories, when nothing will be stored in them any more. */
+  /** Sets mode and mtime of directories, the deepest first, when nothing will be stored in them any more. */
   async finishDirectories(entries: readonly BatchedDirectory[]): Promise<EntryOutcome[]> {
-    if (entries.length === 0) return [];
-    // The deepest first: what is above may become impassable.
-    const depth = ({ name }: BatchedDirectory): number => name.split('/').length;
-    const directories = [...entries].sort((one, other) => depth(other) - depth(one));
-    return this.finish('directory', directories);
+    return entries.length === 0 ? [] : this.finish('directory', entries);
   }
 
   /** Sets mode and mtime of regular files under their final names. */

@@ -45,7 +45,7 @@ function notPermitted(error: unknown, name: string): TransferError {
     `There is no permission to ${toDo} in ${where} where it goes; ${printable(name)} was not stored.`,
     {
       cause: error,
-      hint: `Its owner and mode are to let the user that sendall runs as there ${toDo} in it: ls -ld shows them.`,
+      hint: `The user that sendall runs as there needs permission to ${toDo} in it; ls -ld shows its owner and mode.`,
     },
   );
 }

@@ -2,6 +2,7 @@ import type { DigestAlgorithm } from '../../digest/digest';
 import type { EntryName } from '../../name';
 import type { BatchOrder, BatchReply } from './batch.worker';
 import type { DiskContent, ReadExisting } from './existing-content';
+import { slicesOf } from '../../slices';
 import { look, type Looked, type ExistingEntry, existingOf } from './existing-look';
 import { diskError } from './disk-error';
 
@@ -48,11 +49,6 @@ export class ExistingEntries {
       return (answers as ReadExisting[]).flatMap(({ contents }) => contents);
     });
   }
-}
-
-/** All of them, in pieces of `length` and a last one. */
-function slicesOf<T>(all: readonly T[], length: number): T[][] {
-  return Array.from({ length: Math.ceil(all.length / length) }, (_, at) => all.slice(at * length, (at + 1) * length));
 }
 
 async function attempt<Found>([first]: readonly EntryName[], action: () => Promise<Found>): Promise<Found> {

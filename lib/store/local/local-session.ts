@@ -86,7 +86,7 @@ export class LocalSession implements SessionStore {
           known: receipts.known(file, existing, this.use),
           asOffered: existing.mode === (file.mode ?? existing.mode) && isTime(existing.mtimeNs, file.mtime),
           target: existing.target,
-          inode: existing.ino,
+          identity: existing.ino,
         }
       );
     });

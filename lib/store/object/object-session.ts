@@ -58,6 +58,8 @@ export class ObjectSession implements SessionStore {
         size: record.type === 'file' ? record.size : 0,
         known: this.known(file, record),
         asOffered: (file.mode ?? mode) === mode && (file.mtime ?? mtime) === mtime,
+        ...(record.type === 'symlink' && { target: record.target }),
+        identity: identityOf(record),
       };
     });
   }
@@ -172,4 +174,12 @@ async function eachOf<Item, Result>(
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, work));
   return results;
+}
+
+/** A file and its links have the same bytes, and a record each. */
+function identityOf(record: NameRecord): string {
+  if (record.type !== 'file') return record.id;
+  if (record.content === undefined) return 'empty';
+  const { key, offset } = record.content;
+  return `${key} ${String(offset)}`;
 }

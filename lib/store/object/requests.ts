@@ -175,7 +175,8 @@ export class ObjectRequests {
       ? (mostSilences - attempts.silences) * silence
       : pauses.slice(attempts.made).reduce((sum, pause) => sum + pause * longestPause, 0);
     const { message } = error instanceof ObjectFailure ? error : unanswered(error);
-    if (this.reported) return;
+    // Others that are tried again were told of. One that failed for good was the end of what was told.
+    if (this.reported && this.lost > 1) return;
     this.reported = true;
     this.location.on?.({ event: 'connection', state: 'lost', message, retry_for: Math.ceil(ms / 1000) });
   }

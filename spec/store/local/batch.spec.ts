@@ -185,7 +185,7 @@ describe('A store of groups', function () {
       'stored new/f',
       'stored old/g',
     ]);
-    const directories = ['new', 'new/empty', 'new/empty/deep', 'old', 'missing'].map((name, file) => ({
+    const directories = ['new/empty/deep', 'new/empty', 'new', 'old', 'missing'].map((name, file) => ({
       file,
       name: parseEntryName(name),
       mode: 0o500 + file,
