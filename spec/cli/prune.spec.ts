@@ -110,7 +110,7 @@ describe('cli: prune (the built command)', () => {
     const whole = await prune('--keep-last', '9', '--remove-damaged', `desk/${tuesday}`);
     expect([whole.code, whole.stderr]).to.deep.equal([
       2,
-      `sendall: The manifest of desk/${tuesday} is not damaged: only rules remove it.\nhint: sendall snapshots lists what is damaged.\n`,
+      `sendall: The manifest of desk/${tuesday} is not damaged: only rules remove it.\nhint: sendall verify names what is damaged.\n`,
     ]);
     const { code, stdout } = await prune('--keep-last', '9', '--name', 'desk', '--remove-damaged', `desk/${monday}`);
     expect([code, words(stdout)]).to.deep.equal([

@@ -82,7 +82,7 @@ describe('What is there already, and a quota', function () {
         'quota: t/soft does not fit any more: this receiver keeps 7 files, directories and links.',
       ]);
     } finally {
-      server.stop();
+      await server.stop();
     }
   });
 

@@ -1,5 +1,5 @@
 // Snapshots as they are found and read, wherever they are kept: in a receive directory, or in an object store.
-import { TransferError } from '../../errors';
+import { errnoOf, TransferError } from '../../errors';
 import { type EntryName, parseEntryName, printable } from '../../name';
 import type { RegisteredSnapshot } from '../register/register-text';
 import {
@@ -20,6 +20,22 @@ import type { SnapshotId } from './snapshot-id';
 
 /** The name that points to the newest snapshot of a backup. */
 export const latestName = 'latest';
+
+/** What a system says of a path at which there is nothing, or something that is no file. */
+const nothingThere: readonly (string | undefined)[] = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR'];
+
+/**
+ * Whether a manifest was not what it was, or was not there, when this was thrown. One that could not be read may be
+ * whole.
+ */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof TransferError) || error.code !== 'mismatch') return false;
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
+    const errno = errnoOf(cause);
+    if (errno !== undefined) return nothingThere.includes(errno);
+  }
+  return true;
+}
 
 /** One complete snapshot. */
 export interface Snapshot {
@@ -100,12 +116,13 @@ export abstract class SnapshotCatalog {
 
   /**
    * The snapshot `NAME/ID` whose manifest is damaged, of `backup` if one is told. Rejects with `usage` where there is
-   * none, or its manifest is as it was, and with `mismatch` where more than that is lost.
+   * none, or its manifest is as it was, with `mismatch` where more than that is lost, and with `disk` where it is not
+   * known, since that cannot be read.
    */
   async findDamaged(text: string, backup: string | undefined): Promise<Snapshot> {
     const snapshot = await this.find(text);
     const called = `${snapshot.name}/${snapshot.id}`;
-    if (text !== called)
+    if (text.replace(/\/$/, '') !== called)
       throw new TransferError('usage', printable(`${text} may be another one by then.`), {
         hint: printable(`It is ${called} now.`),
       });
@@ -113,13 +130,17 @@ export abstract class SnapshotCatalog {
       throw new TransferError('usage', printable(`${text} is no snapshot of the backup ${backup}.`));
     if (snapshot.lost && snapshot.head instanceof TransferError) throw snapshot.head;
     try {
-      await this.manifest(snapshot);
+      await this.outline(snapshot);
     } catch (error) {
-      if (error instanceof TransferError && error.code === 'mismatch') return snapshot;
-      throw error;
+      if (isDamage(error)) return snapshot;
+      if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
+      throw new TransferError('disk', printable(`Whether ${called} is damaged is not known. ${error.message}`), {
+        cause: error,
+        hint: 'See to it that its manifest can be read, and try again.',
+      });
     }
-    throw new TransferError('usage', printable(`The manifest of ${text} is not damaged: only rules remove it.`), {
-      hint: 'sendall snapshots lists what is damaged.',
+    throw new TransferError('usage', printable(`The manifest of ${called} is not damaged: only rules remove it.`), {
+      hint: 'sendall verify names what is damaged.',
     });
   }
 

@@ -29,8 +29,8 @@ export interface CollectOptions {
   readonly grace: number;
   /** Nothing is written: it is only told what would be done. */
   readonly dryRun: boolean;
-  /** A snapshot that is given up, of which nobody knows what it needs. */
-  readonly lost?: Pick<ObjectSnapshot, 'name' | 'id'> | undefined;
+  /** A snapshot as if it were not there: of a damaged one nobody knows what it needs. */
+  readonly without?: Pick<ObjectSnapshot, 'name' | 'id'> | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -41,13 +41,13 @@ export interface CollectOptions {
  */
 export async function collectGarbage(
   catalog: ObjectCatalog,
-  { grace, dryRun, lost, signal }: CollectOptions,
+  { grace, dryRun, without, signal }: CollectOptions,
 ): Promise<Collected> {
   const { bucket } = catalog;
   const now = dryRun ? (bucket.storeTime ?? Date.now()) : await measuredTime(bucket);
   // In this order: who commits after its manifest would have been read sees these lists.
   const lists = await condemnedLists(bucket);
-  const needed = await neededIn(catalog, lost, signal);
+  const needed = await neededIn(catalog, without, signal);
   const due = new Set(lists.filter(({ modified }) => modified < now - grace).flatMap(({ keys }) => keys));
   const listed = new Set(lists.flatMap(({ keys }) => keys));
   const deleted = { objects: 0, bytes: 0 };
@@ -87,10 +87,10 @@ export async function neededBy(catalog: ObjectCatalog, snapshot: ObjectSnapshot)
   return new Set([...contentsOf(manifest), record.content]);
 }
 
-/** What all snapshots but the `lost` one need, and names, and what is under way. */
+/** What all snapshots but the one `without` need, and names, and what is under way. */
 async function neededIn(
   catalog: ObjectCatalog,
-  lost: CollectOptions['lost'],
+  without: CollectOptions['without'],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const { bucket } = catalog;
@@ -106,7 +106,7 @@ async function neededIn(
   for (const name of await catalog.names())
     for (const snapshot of await catalog.snapshots(name)) {
       if (signal.aborted) throw new TransferError('interrupted', 'Interrupted.');
-      if (name === lost?.name && snapshot.id === lost.id) continue;
+      if (name === without?.name && snapshot.id === without.id) continue;
       for (const key of await neededBy(catalog, snapshot)) needed.add(key);
     }
   await addNamed(bucket, needed, signal);

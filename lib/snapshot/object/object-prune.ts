@@ -2,8 +2,8 @@
 // grace.
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
-import type { Snapshot } from '../manifest/snapshot-catalog';
-import type { Pruned, PruneEvent } from '../prune/prune';
+import { isDamage, type Snapshot } from '../manifest/snapshot-catalog';
+import { checkGivenUp, type Pruned, type PruneEvent } from '../prune/prune';
 import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
 import { shortestGrace } from '../../store/object/condemned';
 import { collectGarbage, neededBy } from './object-garbage';
@@ -19,7 +19,10 @@ export interface ObjectPruneOptions {
   readonly allowShrink?: boolean | undefined;
   /** See `LocalPruneOptions`. Nobody knows what it alone needed: its `freed_bytes` are 0. */
   readonly removeDamaged?: string | undefined;
-  /** Tells what would be done, and writes nothing. Of garbage it tells what nothing needs already now. */
+  /**
+   * Tells what would be done, and writes nothing. Of garbage it tells what nothing needs already now, and what nothing
+   * but the one to `removeDamaged` may need.
+   */
   readonly dryRun?: boolean | undefined;
   /** How long garbage is only condemned, in ms: at least an hour, by default a day. */
   readonly grace?: number | undefined;
@@ -53,11 +56,11 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
   const names = await catalog.names();
   const chosen = wanted === undefined ? names : names.filter((each) => each === wanted);
   if (wanted !== undefined && chosen.length === 0) throw await catalog.noBackup(wanted);
-  const lost = removeDamaged === undefined ? undefined : await catalog.findDamaged(removeDamaged, wanted);
+  const givenUp = removeDamaged === undefined ? undefined : await catalog.findDamaged(removeDamaged, wanted);
   const kept = new Set<string>();
   const verdicts: Verdict<JudgedObject>[] = [];
   for (const name of chosen) {
-    const snapshots = await toJudge(catalog, name, { allowShrink, lost });
+    const snapshots = await toJudge(catalog, name, { allowShrink, givenUp });
     verdicts.push(...(await judged(catalog, snapshots, { keep, allowShrink, signal }, kept)));
   }
   refuseMarking(verdicts);
@@ -75,13 +78,13 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
         : {
             event: 'removed',
             snapshot: called,
-            freed_bytes: await freedBy(catalog, snapshot, kept),
+            freed_bytes: snapshot.givenUp ? 0 : await freedBy(catalog, snapshot, kept),
             after_grace: true,
             ...(dryRun ? { dry_run: true as const } : {}),
           };
     if (event.event === 'removed' && !dryRun) {
-      // It may have been repaired meanwhile.
-      if (snapshot.givenUp) await catalog.findDamaged(called, wanted);
+      // It may have been repaired meanwhile, and is kept then.
+      if (snapshot.givenUp && !(await isDamaged(catalog, snapshot))) continue;
       // The next snapshot may get its number.
       await forgetGone(bucket, snapshot.record);
       await bucket.delete(recordKey(snapshot.record));
@@ -89,7 +92,9 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
     pruned.push(event);
     on?.(event);
   }
-  const { deleted, condemned } = await collectGarbage(catalog, { grace, dryRun, lost, signal });
+  // Without a dry run it is not there any more, or somebody needs it again.
+  const without = dryRun ? givenUp : undefined;
+  const { deleted, condemned } = await collectGarbage(catalog, { grace, dryRun, without, signal });
   on?.({
     event: 'collected',
     deleted_objects: deleted.objects,
@@ -98,19 +103,20 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
     condemned_bytes: condemned.bytes,
     ...(dryRun ? { dry_run: true as const } : {}),
   });
+  if (givenUp) checkGivenUp(givenUp, pruned);
   return pruned;
 }
 
 async function toJudge(
   catalog: ObjectCatalog,
   name: ObjectSnapshot['name'],
-  { allowShrink, lost }: { readonly allowShrink: boolean; readonly lost: Snapshot | undefined },
+  { allowShrink, givenUp }: { readonly allowShrink: boolean; readonly givenUp: Snapshot | undefined },
 ): Promise<JudgedObject[]> {
   const each: JudgedObject[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     const { number } = snapshot.entry;
     const hasContent = !allowShrink && snapshot.entry.content !== undefined;
-    each.push({ ...snapshot, number, hasContent, givenUp: lost?.name === name && lost.id === snapshot.id });
+    each.push({ ...snapshot, number, hasContent, givenUp: givenUp?.name === name && givenUp.id === snapshot.id });
   }
   return each;
 }
@@ -153,6 +159,17 @@ async function judged(
   }
 }
 
+/** Whether its manifest still is. Rejects with `disk` where that is not known. */
+async function isDamaged(catalog: ObjectCatalog, snapshot: ObjectSnapshot): Promise<boolean> {
+  return catalog.outline(snapshot).then(
+    () => false,
+    (error: unknown) => {
+      if (isDamage(error)) return true;
+      throw error;
+    },
+  );
+}
+
 /** Adds the objects that a snapshot needs; false where its manifest is damaged, and nobody knows. */
 async function addNeeded(catalog: ObjectCatalog, snapshot: ObjectSnapshot, kept: Set<string>): Promise<boolean> {
   const needed = await neededBy(catalog, snapshot).catch(unknownIfDamaged);
@@ -184,7 +201,11 @@ function refuseMarking(verdicts: readonly Verdict<JudgedObject>[]): void {
   throw new TransferError(
     'usage',
     printable(`The record of ${name}/${id} alone says that an earlier snapshot is the last one with all of a source.`),
-    { hint: 'With --allow-shrink it is removed, and no rule but yours keeps that earlier one any more.' },
+    {
+      hint: printable(
+        `With --allow-shrink it is removed, and no rule but yours keeps that earlier one any more. Say --name ${name}, too, so that this is so for that backup alone.`,
+      ),
+    },
   );
 }
 

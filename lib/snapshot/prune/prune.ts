@@ -1,12 +1,13 @@
 import { readlink, rename, rm, symlink } from 'node:fs/promises';
 import { asTransferError, lacksRoom, TransferError } from '../../errors';
-import type { EntryName } from '../../name';
+import { type EntryName, printable } from '../../name';
 import type { TransferEvent } from '../../progress';
 import { Directory } from '../../store/local/directory';
 import { ignored, trace } from '../../trace';
 import { removeEmpty } from '../../store/local/receive-directory';
 import { lockBackup, type LockedBackup } from '../backup/backup-lock';
 import { Catalog, latestName, type Snapshot } from '../manifest/catalog';
+import { isDamage } from '../manifest/snapshot-catalog';
 import { allowAll, Removal } from './removal';
 import { checkRules, judge, type KeepReason, type KeepRules, type Verdict } from './retention';
 import { isSnapshotId, type SnapshotId } from '../manifest/snapshot-id';
@@ -97,8 +98,8 @@ export async function prune(options: LocalPruneOptions): Promise<readonly Pruned
     on(pruned);
   };
   for (const name of chosen) {
-    const lost = givenUp?.name === name ? givenUp.id : undefined;
-    const each: Pruning = { catalog, name, keep, allowShrink, givenUp: lost, signal, tell };
+    const { id } = givenUp?.name === name ? givenUp : {};
+    const each: Pruning = { catalog, name, keep, allowShrink, givenUp: id, signal, tell };
     try {
       await (dryRun ? foretell(each) : pruneBackup(each));
     } catch (error) {
@@ -113,7 +114,15 @@ export async function prune(options: LocalPruneOptions): Promise<readonly Pruned
     throw new TransferError('some-failed', `${failures.length} of ${chosen.length} backups could not be pruned.`, {
       cause: failures[0],
     });
+  if (givenUp) checkGivenUp(givenUp, all);
   return all;
+}
+
+/** Throws `usage` where what was to be removed as damaged was kept: somebody may have put it right meanwhile. */
+export function checkGivenUp({ name, id }: Pick<Snapshot, 'name' | 'id'>, pruned: readonly Pruned[]): void {
+  const called = `${name}/${id}`;
+  if (pruned.some(({ event, snapshot }) => event === 'removed' && snapshot === called)) return;
+  throw new TransferError('usage', printable(`${called} was not found damaged once more, and was kept.`), { hint: '' });
 }
 
 /** The pruning of one backup. */
@@ -209,10 +218,17 @@ async function verdicts({ catalog, name, keep, allowShrink, givenUp }: Pruning):
   const judged: Judged[] = [];
   for (const snapshot of await catalog.snapshots(name)) {
     // The whole manifest is read, not only its head: a damaged snapshot must not displace the last good one.
-    const outline = await catalog.outline(snapshot).catch(ignored('the listing says what is wrong'));
-    const hasContent = !allowShrink && snapshot.entry.content !== undefined;
-    const number = outline && snapshot.entry.number;
-    judged.push({ ...snapshot, number, hasContent, givenUp: number === undefined && snapshot.id === givenUp });
+    const flaw = await catalog.outline(snapshot).then(
+      () => undefined,
+      (error: unknown) => ({ error }),
+    );
+    if (flaw) ignored('the listing says what is wrong')(flaw.error);
+    judged.push({
+      ...snapshot,
+      number: flaw ? undefined : snapshot.entry.number,
+      hasContent: !allowShrink && snapshot.entry.content !== undefined,
+      givenUp: snapshot.id === givenUp && isDamage(flaw?.error),
+    });
   }
   return judge(judged, keep, new Date());
 }
@@ -266,14 +282,20 @@ async function forgetVerified({ own, backupDirectory }: LockedBackup): Promise<v
 }
 
 /**
- * Lets `latest` name the newest snapshot, if what it names now does not stay. Leaves alone what is no symbolic link.
+ * Lets `latest` name the newest snapshot, if what it names now does not stay, and nothing where no snapshot is left
+ * that may be the newest. Leaves alone what is no symbolic link.
  */
 async function keepLatest({ backupDirectory, own }: LockedBackup, judged: readonly Verdict<Judged>[]): Promise<void> {
   const newest = judged.find(({ reasons }) => reasons.includes('newest'))?.snapshot;
-  if (!newest || judged.every(stays)) return;
+  if (newest && judged.every(stays)) return;
   const found = await backupDirectory.look(latestName);
   if (found && !found.isSymbolicLink()) return;
   const target = found && (await readlink(backupDirectory.at(latestName)));
+  if (!newest) {
+    if (target === undefined || !isSnapshotId(target) || (await backupDirectory.look(target))) return;
+    await rm(backupDirectory.at(latestName));
+    return backupDirectory.sync();
+  }
   if (judged.some((verdict) => verdict.snapshot.id === target && stays(verdict))) return;
   await rm(own.at(latestName), { force: true });
   await symlink(newest.id, own.at(latestName));

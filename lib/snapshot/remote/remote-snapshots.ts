@@ -84,7 +84,7 @@ export async function compareRemote(
   return difference;
 }
 
-/** See `prune`. Rejects with `usage` where `grace` means nothing over there. */
+/** See `prune`. Rejects with `usage` where `grace` or `removeDamaged` means nothing over there. */
 export async function pruneRemote(
   { target, signal, deadlines }: SnapshotTarget,
   {
@@ -123,7 +123,9 @@ export async function pruneRemote(
     },
     onLine,
   });
-  const isRemoved = pruned.some(({ event, snapshot }) => event === 'removed' && snapshot === removeDamaged);
+  const isRemoved = pruned.some(
+    ({ event, snapshot }) => event === 'removed' && snapshot === removeDamaged?.replace(/\/$/, ''),
+  );
   if (removeDamaged !== undefined && !isRemoved)
     throw new TransferError('usage', 'The receiver does not know how to remove what is damaged, and kept it.', {
       hint: 'Install the same version on both sides.',

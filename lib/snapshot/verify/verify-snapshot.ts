@@ -162,27 +162,32 @@ export class SnapshotCheck {
   async read(): Promise<void> {
     const { reader, signal, onProgress } = this.ground;
     const missing: FileToVerify[] = [];
-    try {
-      await readContents([...this.groups.keys()], {
-        reader,
-        ahead: this.ahead,
-        algorithm: this.manifest.head.digest,
-        signal,
-        onProgress: (name, done) => onProgress(name, done, false),
-        wasRead: async (file, digest) => {
-          const content: VerifiedContent =
-            typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
-          if (!('reason' in content) || content.reason !== 'missing') this.settle(this.groups.get(file) ?? [], content);
-          // Nothing more is read of a snapshot that is not there any more.
-          else if (missing.push(file) === 1) await checkCurrent(this.snapshot);
-          onProgress(file.name, file.size, true);
-        },
+    const failure = await readContents([...this.groups.keys()], {
+      reader,
+      ahead: this.ahead,
+      algorithm: this.manifest.head.digest,
+      signal,
+      onProgress: (name, done) => onProgress(name, done, false),
+      wasRead: async (file, digest) => {
+        const content: VerifiedContent =
+          typeof digest === 'string' ? { digest } : { reason: digest === undefined ? 'changed' : reasonOf(digest) };
+        if (!('reason' in content) || content.reason !== 'missing') this.settle(this.groups.get(file) ?? [], content);
+        // Nothing more is read of a snapshot that is not there any more.
+        else if (missing.push(file) === 1) await checkCurrent(this.snapshot);
+        onProgress(file.name, file.size, true);
+      },
+    }).then(
+      () => undefined,
+      (error: unknown) => ({ error }),
+    );
+    if (failure?.error instanceof SnapshotGone) throw failure.error;
+    // Something may have been taken out of it since the first one was missed. What ended the reading comes first.
+    if (missing.length > 0)
+      await checkCurrent(this.snapshot).catch((gone: unknown) => {
+        throw failure ? failure.error : gone;
       });
-    } finally {
-      // Something may have been taken out of it since the first one was missed.
-      if (missing.length > 0) await checkCurrent(this.snapshot);
-      for (const file of missing) this.settle(this.groups.get(file) ?? [], { reason: 'missing' });
-    }
+    for (const file of missing) this.settle(this.groups.get(file) ?? [], { reason: 'missing' });
+    if (failure) throw failure.error;
   }
 
   /** Resolves when nothing is under way any more. */

@@ -16,12 +16,15 @@ import {
   truncate,
   writeFile,
 } from 'node:fs/promises';
+import files from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { TransferError } from '../../../lib/errors';
 import { parseEntryName } from '../../../lib/name';
 import { lockBackup } from '../../../lib/snapshot/backup/backup-lock';
 import { parseManifest } from '../../../lib/snapshot/manifest/manifest';
+import { isDamage } from '../../../lib/snapshot/manifest/snapshot-catalog';
 import { prune, type PruneEvent, type LocalPruneOptions } from '../../../lib/snapshot/prune/prune';
 import { readRegister, writeRegister } from '../../../lib/snapshot/register/register';
 import { Directory } from '../../../lib/store/local/directory';
@@ -165,8 +168,45 @@ describe('prune', () => {
     await truncate(manifest, whole.length - 1);
     // The backups are pruned one after the other.
     const on = ({ event }: PruneEvent): void => void (event === 'kept' && writeFileSync(manifest, whole));
-    const pruned = await run({ keep: { last: 2 }, removeDamaged: `laptop/${tuesday}`, on });
-    expect(pruned.map(({ event }) => event)).to.deep.equal(['kept', 'kept', 'kept']);
+    const { code, message } = await failureOf(run({ keep: { last: 2 }, removeDamaged: `laptop/${tuesday}`, on }));
+    expect([code, message]).to.deep.equal([
+      'usage',
+      `laptop/${tuesday} was not found damaged once more, and was kept.`,
+    ]);
+    expect(await ids()).to.deep.equal([monday, tuesday, 'latest']);
+  });
+
+  it('leaves no latest that names nothing where the only snapshot was damaged, and goes', async () => {
+    await make('laptop', { [monday]: { a: '1' } });
+    await truncate(path.join(root, 'laptop', monday, 'MANIFEST'), 100);
+    const pruned = await run({ keep: { last: 2 }, removeDamaged: `laptop/${monday}/` });
+    expect(pruned.map(({ event }) => event)).to.deep.equal(['removed']);
+    expect(await ids()).to.deep.equal([]);
+  });
+
+  it('takes no manifest for damaged that could not be read', async () => {
+    const thrown = (errno?: string): TransferError =>
+      new TransferError('mismatch', 'A manifest cannot be read', {
+        cause: errno === undefined ? undefined : Object.assign(new Error(errno), { code: errno }),
+      });
+    for (const errno of ['EACCES', 'EMFILE', 'EIO', 'ESTALE']) expect(isDamage(thrown(errno)), errno).to.equal(false);
+    for (const errno of ['ENOENT', 'ENOTDIR', undefined]) expect(isDamage(thrown(errno)), errno).to.equal(true);
+    expect(isDamage(new TransferError('disk', 'It does not answer.'))).to.equal(false);
+
+    await make('laptop', { [monday]: { a: '1' }, [tuesday]: { a: '2' } });
+    const { open } = files;
+    files.open = (at, ...more) => {
+      if (!String(at).endsWith('/MANIFEST')) return open(at, ...more);
+      return Promise.reject(Object.assign(new Error('EIO: i/o error, open'), { code: 'EIO' }));
+    };
+    try {
+      const { code, message } = await failureOf(run({ keep: { last: 2 }, removeDamaged: `laptop/${tuesday}` }));
+      expect(code).to.equal('disk');
+      expect(message).to.match(/^Whether laptop\/\S+ is damaged is not known\. .*EIO/);
+    } finally {
+      files.open = open;
+    }
+    expect(await ids()).to.deep.equal([monday, tuesday, 'latest']);
   });
 
   it('lets latest name a snapshot that stays, and leaves alone what is no link', async () => {
