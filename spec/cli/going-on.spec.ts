@@ -4,7 +4,7 @@ import type { SendallProcess } from './sendall-process';
 import { SessionRun, ticketOf } from './session-run';
 
 const content = noise(24 * 1024 * 1024);
-const slowly = ['--limit', '8M', '--compress', 'off'];
+const slowly = ['--limit', '4M', '--compress', 'off'];
 
 describe('cli: what is said of going on after an end before the end, and that it is so (the built command)', function () {
   this.timeout(60_000);
