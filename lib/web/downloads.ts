@@ -2,13 +2,10 @@ import type { DigestPool } from '../digest/digest-pool';
 import { TransferError } from '../errors';
 import { answer, answerJson } from './answer';
 import { sendFile } from './download';
-import { type LinkedFile, Links } from './links';
-import type { WebRequest } from './web-server';
+import { type LinkedFile, Links, type TimedLink } from './links';
+import type { WebRequest } from './web-request';
 
-/**
- * What both pages do with files to download: gives links to those with the token, and files to those with a link.
- * What `linked` returns rejects like `sendFile`.
- */
+/** What both pages do with files to download: gives links to those with the token, and files to those with a link. */
 export class Downloads {
   private readonly links = new Links();
 
@@ -20,18 +17,15 @@ export class Downloads {
     answerJson(response, 200, { href: `dl/${this.links.make(linked)}` });
   }
 
-  /** GET dl/LINK: what gives its file. Throws `source-unreadable` for a link that is used up or too old. */
-  linked([link = '', ...rest]: readonly string[]): (request: WebRequest) => Promise<void> {
+  /** What a path below `dl` leads to. Throws `source-unreadable` for a link that is used up or too old. */
+  find([link = '', ...rest]: readonly string[]): TimedLink {
     const linked = rest.length === 0 ? this.links.find(link) : undefined;
     if (!linked) throw new TransferError('source-unreadable', 'This link was used already, or is too old.');
-    return (request) => this.send(link, linked, request);
+    return linked;
   }
 
-  private async send(
-    link: string,
-    linked: NonNullable<ReturnType<Links['find']>>,
-    { response, method }: WebRequest,
-  ): Promise<void> {
+  /** Answers with the file. Rejects like `sendFile`. */
+  async send(linked: TimedLink, { response, method }: WebRequest): Promise<void> {
     if (method !== 'GET' && method !== 'HEAD') return answer(response, 405, { allow: 'GET, HEAD' });
     const counts = method === 'GET';
     if (counts && linked.begin?.() === false)
@@ -46,13 +40,13 @@ export class Downloads {
         pool: this.pool,
         ending: () => {
           used = true;
-          this.links.use(link);
+          this.links.use(linked.link);
         },
       });
     } finally {
       if (counts) linked.end?.(whole);
-      if (whole) this.links.use(link);
-      else if (used) this.links.keep(link, linked);
+      if (whole) this.links.use(linked.link);
+      else if (used) this.links.keep(linked);
     }
   }
 }

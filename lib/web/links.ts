@@ -18,8 +18,11 @@ export interface LinkedFile {
   readonly end?: (whole: boolean) => void;
 }
 
-/** `until` when, by performance.now(). */
-type TimedLink = LinkedFile & { readonly until: number };
+/** A link, its file, and until when it is good, by performance.now(). */
+export interface TimedLink extends LinkedFile {
+  readonly link: string;
+  readonly until: number;
+}
 
 /** In ms. */
 const goodFor = 600_000;
@@ -38,7 +41,7 @@ export class Links {
       if (until < now || this.links.size >= mostLinks) this.links.delete(link);
       else break;
     const link = randomBytes(24).toString('base64url');
-    this.links.set(link, { ...linked, until: now + goodFor });
+    this.links.set(link, { ...linked, link, until: now + goodFor });
     return link;
   }
 
@@ -53,7 +56,7 @@ export class Links {
   }
 
   /** It did not, after all: the link that was found is good for as long as it was. */
-  keep(link: string, found: TimedLink): void {
-    this.links.set(link, found);
+  keep(found: TimedLink): void {
+    this.links.set(found.link, found);
   }
 }

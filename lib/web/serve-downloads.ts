@@ -12,7 +12,8 @@ import { answerJson } from './answer';
 import { Downloads } from './downloads';
 import type { KnownDigest } from './links';
 import { wholeBody } from './request-body';
-import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
+import type { WebRequest } from './web-request';
+import { type ServedPage, servePage, type WebOptions, type WebRoutes } from './web-server';
 
 export interface DownloadPageOptions extends WebOptions {
   /** Regular files. */
@@ -69,7 +70,7 @@ class DownloadRoutes implements WebRoutes {
   /** See `DownloadPage`. */
   readonly delivered: Promise<void>;
   private readonly pool = new DigestPool();
-  private readonly downloads = new Downloads(this.pool);
+  readonly downloads = new Downloads(this.pool);
   private tellDelivered: () => void = () => undefined;
   private closed = false;
 
@@ -109,10 +110,6 @@ class DownloadRoutes implements WebRoutes {
       return;
     }
     answerJson(response, 404, { code: 'usage', message: 'There is nothing here.' });
-  }
-
-  linked(path: readonly string[]): (request: WebRequest) => Promise<void> {
-    return this.downloads.linked(path);
   }
 
   async close(): Promise<void> {

@@ -12,7 +12,8 @@ import { listFiles, pathWithin } from './kept-files';
 import { LiveFeed } from './live-feed';
 import { wholeBody } from './request-body';
 import { Uploading } from './uploading';
-import { type ServedPage, servePage, type WebOptions, type WebRequest, type WebRoutes } from './web-server';
+import type { WebRequest } from './web-request';
+import { type ServedPage, servePage, type WebOptions, type WebRoutes } from './web-server';
 
 /** Directories that are listed at once, requests that wait for a turn, and their window in ms. */
 const mostListings = 2;
@@ -45,7 +46,7 @@ export async function serveUploads(options: UploadPageOptions): Promise<UploadPa
 class UploadRoutes implements WebRoutes {
   private readonly uploading: Uploading;
   private readonly pool = new DigestPool(1);
-  private readonly downloads = new Downloads(this.pool);
+  readonly downloads = new Downloads(this.pool);
   private readonly listings = new Turns(
     mostListings,
     listingsWaiting,
@@ -95,10 +96,6 @@ class UploadRoutes implements WebRoutes {
       default:
         answerJson(asked.response, 404, { code: 'usage', message: 'There is nothing here.' });
     }
-  }
-
-  linked(path: readonly string[]): (request: WebRequest) => Promise<void> {
-    return this.downloads.linked(path);
   }
 
   close(): Promise<void> {

@@ -14,7 +14,7 @@ import { smallFile } from '../wire/segment';
 import { answer, answerFailure, answerJson, refusalOf, statusOf } from './answer';
 import { lengthOf, RequestBody, wholeBody } from './request-body';
 import { unhurried } from './unhurried';
-import type { WebRequest } from './web-server';
+import type { WebRequest } from './web-request';
 
 /** Slices on their way, each with a piece in memory, and those that wait for a turn. */
 const mostSlices = 24;

@@ -14,8 +14,10 @@ import { failureEvent } from '../session/summary';
 import { ignored } from '../trace';
 import { answer, answerFailure, answerJson, pagePolicy, refuse } from './answer';
 import { type PageOrigins, reachedAt, refuseForeign, showsToken } from './checks';
+import type { Downloads } from './downloads';
 import { encodedFor, type PageFile, pageFiles } from './page-files';
 import { selfSigned } from './self-signed';
+import type { WebRequest } from './web-request';
 
 /** Where a page is served, and for whom. */
 export interface WebOptions {
@@ -39,22 +41,12 @@ export interface WebOptions {
   readonly on?: Listener | undefined;
 }
 
-/** One of those who have shown the token asks for something. */
-export interface WebRequest {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-  readonly method: string;
-  /** Of the path, decoded, without what stands before `api`. */
-  readonly path: readonly string[];
-  readonly query: URLSearchParams;
-}
-
 /** What a page can ask for. Rejects with what is answered as a failure. */
 export interface WebRoutes {
   /** Everything below `api`, once the token was shown. */
   api(request: WebRequest): Promise<void>;
-  /** What gives the file that a path below `dl` leads to: the link is what lets one in. Throws for what is none. */
-  linked(path: readonly string[]): (request: WebRequest) => Promise<void>;
+  /** Of everything below `dl`: the link is what lets one in. */
+  readonly downloads: Downloads;
   close(): Promise<void>;
 }
 
@@ -292,9 +284,9 @@ class WebServer {
     }
     if (first === 'dl') {
       const path = asked.path.slice(1);
-      const give = this.routes.linked(path);
+      const linked = this.routes.downloads.find(path);
       this.know(request.socket);
-      return give({ request, response, method, ...asked, path });
+      return this.routes.downloads.send(linked, { request, response, method, ...asked, path });
     }
     return this.file(request, response, `/${asked.path.join('/')}`);
   }

@@ -5,6 +5,8 @@ import net from 'node:net';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'chai';
+import { DigestPool } from '../../lib/digest/digest-pool';
+import { Downloads } from '../../lib/web/downloads';
 import { refuseForeign, reachedAt, showsToken } from '../../lib/web/checks';
 import { parseWebAddress } from '../../lib/net/address';
 import { servePage } from '../../lib/web/web-server';
@@ -296,7 +298,7 @@ describe('who may ask a page', () => {
   it('asks on this machine, or encrypted, or where that was said not to matter', async () => {
     const routes = {
       api: () => Promise.resolve(),
-      linked: () => () => Promise.resolve(),
+      downloads: new Downloads(new DigestPool(1)),
       close: () => Promise.resolve(),
     };
     const served = async (options: Parameters<typeof servePage>[0]): Promise<string> =>
