@@ -83,11 +83,11 @@ export class StatusFile {
     if (this.last !== null) return this.write();
     clearTimeout(this.timer);
     const own = join(this.directory, '.sendall');
-    rmSync(join(own, statusName), { force: true });
     try {
+      rmSync(join(own, statusName), { force: true });
       rmdirSync(own);
     } catch (error) {
-      ignored('something else is in it, or it is gone')(error);
+      ignored('something else is in it, it is gone, or may not be changed')(error);
     }
   }
 

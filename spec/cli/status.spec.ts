@@ -1,6 +1,7 @@
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { StatusEvent } from '../../cli/status-event';
+import { StatusFile } from '../../cli/status-file';
 import { type Ended, expectEvent } from './sendall-process';
 import { SessionRun } from './session-run';
 
@@ -38,6 +39,13 @@ describe('cli: status (the built command)', function () {
     await receiver.ended;
     expect((await status()).said).to.deep.include({ receiver: null, problems: [] });
     expect((await run.run(['status', 'in'])).stdout).to.match(/^receiver +does not run$/m);
+  });
+
+  // Found by the fault experiment failing-calls.
+  it('fails no receiver whose status cannot be removed', () => {
+    mkdirSync(run.at('in/.sendall/status.json'), { recursive: true });
+    new StatusFile(run.at('in'), undefined).close();
+    expect(existsSync(run.at('in/.sendall/status.json'))).to.equal(true);
   });
 
   it('ends with 1 where there is no backup, and where one is too old', async () => {
