@@ -28,7 +28,7 @@ const loads = `
 // Found by the fault experiment killed: who sent to a receiver that was killed could end by SIGABRT, thrown by a half
 // loaded addon.
 describe('A thread in which an addon is loaded', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let place: string;
   let loaded: string;
   beforeEach(() => {
