@@ -200,13 +200,8 @@ export class Batches {
       );
       return [];
     });
-    if (sound.length === 0) return;
-    const refusals = await store.admitNames(sound);
-    const admitted = sound.filter((entry, at) => {
-      const refusal = refusals[at];
-      if (refusal) this.receiving.refuse(entry, refusal);
-      return refusal === undefined;
-    });
+    const unnamed = await this.receiving.refuseNames(sound);
+    const admitted = sound.filter((entry) => !unnamed.has(entry));
     if (admitted.length > 0) await this.settle(await store.batch.link(admitted));
   }
 

@@ -55,8 +55,7 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
     if (refusal) receiving.refuse(entry, refusal);
     else named.push(entry);
   });
-  const unnamed = await refuseNames(
-    receiving,
+  const unnamed = await receiving.refuseNames(
     // A hard link is judged once it is known under which name its file is stored.
     named.filter(({ type }) => type === 'directory' || type === 'symlink'),
   );
@@ -73,10 +72,7 @@ export async function takeOffer(receiving: Receiving, offer: readonly (Entry | B
   const decided = await decideAll(receiving, files, earlier);
   const decisions = receiving.rules.check ? await checkAll(receiving, files, decided) : decided;
   const linked = await settleDecided(receiving, files, await retouchKnown(receiving, files, decisions));
-  const unlinked = await refuseNames(
-    receiving,
-    linked.map(({ entry }) => entry),
-  );
+  const unlinked = await receiving.refuseNames(linked.map(({ entry }) => entry));
   const toLink = unlinked.size === 0 ? linked : linked.filter(({ entry }) => !unlinked.has(entry));
   const wanted = await admit(receiving, files, decisions);
   await askForSmall(
@@ -278,19 +274,6 @@ async function settleDecided(
   });
   replies.receipts(receipts);
   return toLink;
-}
-
-/** Takes the names of what has no content of its own. Gives those that it refused, since there is no room for them. */
-async function refuseNames(receiving: Receiving, entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
-  const refusals = entries.length === 0 ? [] : await receiving.store.admitNames(entries);
-  const refused = new Set<Entry>();
-  await inTurns(entries, (entry, at) => {
-    const refusal = refusals[at];
-    if (refusal === undefined) return;
-    refused.add(entry);
-    receiving.refuse(entry, refusal);
-  });
-  return refused;
 }
 
 /** Promises room to files that are wanted, and refuses those for which there is none. */

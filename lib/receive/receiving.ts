@@ -6,6 +6,7 @@ import type { DirectoryEntry, Entry, FileEntry } from '../wire/session-list';
 import type { Hello } from '../wire/session-message';
 import type { ContentFlow } from './content-flow';
 import type { Entries } from './entries';
+import { inTurns } from './in-turns';
 import type { SnapshotStage } from './snapshot-stage';
 import type { Replies } from './replies';
 import type { Report } from './report';
@@ -44,6 +45,22 @@ export class Receiving {
     this.entries.settle(entry.file, false);
     this.stage?.missing({ name: entry.name, code, message });
     this.tellRefused(entry.file, error.about(entry.name));
+  }
+
+  /**
+   * Takes the names of what has no content of its own. Resolves with those that it refused, since there is no room for
+   * them.
+   */
+  async refuseNames(entries: readonly Entry[]): Promise<ReadonlySet<Entry>> {
+    const refusals = entries.length === 0 ? [] : await this.store.admitNames(entries);
+    const refused = new Set<Entry>();
+    await inTurns(entries, (entry, at) => {
+      const refusal = refusals[at];
+      if (refusal === undefined) return;
+      refused.add(entry);
+      this.refuse(entry, refusal);
+    });
+    return refused;
   }
 
   /** Tells the sender, and whoever runs the receiver. */

@@ -129,19 +129,26 @@ export abstract class SnapshotCatalog {
     if (backup !== undefined && snapshot.name !== backup)
       throw new TransferError('usage', printable(`${text} is no snapshot of the backup ${backup}.`));
     if (snapshot.lost && snapshot.head instanceof TransferError) throw snapshot.head;
+    if (await this.isDamaged(snapshot)) return snapshot;
+    throw new TransferError('usage', printable(`The manifest of ${called} is not damaged: only rules remove it.`), {
+      hint: 'sendall verify names what is damaged.',
+    });
+  }
+
+  /** Whether its manifest is damaged. Rejects with `disk` where that is not known, since it cannot be read. */
+  async isDamaged(snapshot: Snapshot): Promise<boolean> {
     try {
       await this.outline(snapshot);
+      return false;
     } catch (error) {
-      if (isDamage(error)) return snapshot;
+      if (isDamage(error)) return true;
       if (!(error instanceof TransferError) || error.code !== 'mismatch') throw error;
+      const called = `${snapshot.name}/${snapshot.id}`;
       throw new TransferError('disk', printable(`Whether ${called} is damaged is not known. ${error.message}`), {
         cause: error,
         hint: 'See to it that its manifest can be read, and try again.',
       });
     }
-    throw new TransferError('usage', printable(`The manifest of ${called} is not damaged: only rules remove it.`), {
-      hint: 'sendall verify names what is damaged.',
-    });
   }
 
   /**

@@ -2,7 +2,7 @@
 // grace.
 import { asTransferError, TransferError } from '../../errors';
 import { printable } from '../../name';
-import { isDamage, type Snapshot } from '../manifest/snapshot-catalog';
+import type { Snapshot } from '../manifest/snapshot-catalog';
 import { checkGivenUp, type Pruned, type PruneEvent } from '../prune/prune';
 import { checkRules, judge, type KeepRules, type Verdict } from '../prune/retention';
 import { shortestGrace } from '../../store/object/condemned';
@@ -84,7 +84,7 @@ export async function pruneObjects(catalog: ObjectCatalog, options: ObjectPruneO
           };
     if (event.event === 'removed' && !dryRun) {
       // It may have been repaired meanwhile, and is kept then.
-      if (snapshot.givenUp && !(await isDamaged(catalog, snapshot))) continue;
+      if (snapshot.givenUp && !(await catalog.isDamaged(snapshot))) continue;
       // The next snapshot may get its number.
       await forgetGone(bucket, snapshot.record);
       await bucket.delete(recordKey(snapshot.record));
@@ -157,17 +157,6 @@ async function judged(
     }
     if (damaged.size === before) return verdicts;
   }
-}
-
-/** Whether its manifest still is. Rejects with `disk` where that is not known. */
-async function isDamaged(catalog: ObjectCatalog, snapshot: ObjectSnapshot): Promise<boolean> {
-  return catalog.outline(snapshot).then(
-    () => false,
-    (error: unknown) => {
-      if (isDamage(error)) return true;
-      throw error;
-    },
-  );
 }
 
 /** Adds the objects that a snapshot needs; false where its manifest is damaged, and nobody knows. */
