@@ -54,7 +54,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     const path = commandPath(program, argv);
     const asked = thrown.code === 'commander.help' ? askedAbout(path) : undefined;
     const complaint = asked === undefined ? thrown : await complaintAbout(program, [...namesOf(path), asked]);
-    const error = fromCommander(complaint ?? thrown, namesOf(path).join(' '));
+    const error = fromCommander(complaint ?? thrown, namesOf(path).join(' '), argv);
     // Where in the parser that comes from says nothing to whoever typed it.
     sayFailure(terminal, error);
     if (argv.length === 0) sayFirst();

@@ -85,6 +85,7 @@ describe('cli: peers (the built command)', () => {
       // One in 64 begins with a dash, and looks like an option.
       [['add', 'nas', token], /in place of the ticket is none|looks like the token of a ticket/],
       [['add', 'nas', `-${token.slice(1)}`], /looks like the token of a ticket/],
+      [['add', 'nas', `-v${token.slice(2)}`], /looks like the token of a ticket/],
       [['add', 'nas', '@missing.txt'], /There is no file missing\.txt/],
       [['add', 'nas', '@open.txt'], /Other users can read or write open\.txt/],
       [['add', '../nas', ticket], /cannot be the name/],
