@@ -2,9 +2,12 @@ import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
 /** So long, in ms, the heap may grow as V8 likes. */
-const loadedWithin = 1_000;
+export const loadedWithin = 1_000;
 /** Bytes of `new_space`, half of which is empty. */
 const enoughForYoung = 8 * 1024 * 1024;
+const firstGrowth = 4;
+
+let young: YoungSpace | undefined;
 
 /**
  * Has V8 collect garbage before it has become several times as much as what is alive. Left alone it takes memory for as
@@ -16,16 +19,29 @@ export function keepHeapSmall(): void {
   setTimeout(() => setFlagsFromString('--heap-growing-percent=25'), loadedWithin).unref();
   // Of threads, before they have collected anything; in MiB.
   setFlagsFromString('--initial-old-space-size=8');
-  const young = new YoungSpace();
+  young = new YoungSpace();
   // Each thread that is started has V8 set it back to what is usual, at some time before it is online.
   process.on('worker', (worker) => {
-    const meanwhile = setInterval(() => young.limit(), 5).unref();
+    const meanwhile = setInterval(() => young?.limit(), 5).unref();
     const end = (): void => {
       clearInterval(meanwhile);
-      young.limit();
+      young?.limit();
     };
     worker.once('online', end).once('exit', end);
   });
+}
+
+/**
+ * What `make` returns, with the settings of a process that has just begun: code that V8 keeps is taken only with those
+ * that it was made with. Within `loadedWithin` nothing else of them changes.
+ */
+export function withFirstSettings<Made>(make: () => Made): Made {
+  setFlagsFromString(`--semi-space-growth-factor=${String(firstGrowth)}`);
+  try {
+    return make();
+  } finally {
+    young?.limit();
+  }
 }
 
 /**
@@ -45,7 +61,7 @@ export function optimizeLate(): void {
  * limit that may be set once it runs, and would go on to 16 MiB. Threads have a limit of their own.
  */
 class YoungSpace {
-  private growth = 4;
+  private growth = firstGrowth;
 
   constructor() {
     this.limit();

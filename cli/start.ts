@@ -1,4 +1,5 @@
-import { keepCompiledCode } from './compiled-code';
+import { bundledProgram } from './bundled-program';
+import { loadCompiled } from './compiled-code';
 import { hideTickets } from './hide-tickets';
 import { keepHeapSmall, optimizeLate } from './engine-settings';
 
@@ -12,7 +13,6 @@ export function start(words: readonly string[]): void {
   // Reading, hashing and flushing overlap in libuv's threads, and four are too few. It counts them at their first use:
   // hence before all else.
   process.env['UV_THREADPOOL_SIZE'] ??= '16';
-  keepCompiledCode();
 
   // Nobody reads the results or the words any more, `--help | head` for one: that is no failure. A disk that takes no
   // more is one.
@@ -24,7 +24,11 @@ export function start(words: readonly string[]): void {
     });
   }
 
-  const { run } = require('./program') as typeof import('./program');
+  const bundled = bundledProgram();
+  const { run } =
+    bundled === undefined
+      ? (require('./program') as typeof import('./program'))
+      : (loadCompiled(bundled, words) as typeof import('./program'));
 
   // Where nothing keeps the process alive before the command has ended, Node would call that a success.
   process.once('beforeExit', () => {

@@ -24,7 +24,10 @@ function wait(descriptor) {
   while (!fs.existsSync(path.join(place, 'go'))) Atomics.wait(cell, 0, 0, 5);
 }
 
-// Small files are read by system calls that do not go through fs.
+// Small files are read by system calls that do not go through fs, and are caught in their module: the program in one file, which
+// has no modules, is kept out of sight.
+const { existsSync } = fs;
+fs.existsSync = (file) => !String(file).includes(`${path.sep}bundled${path.sep}`) && existsSync(file);
 const Module = require('node:module');
 const load = Module._load;
 Module._load = function (request, ...others) {

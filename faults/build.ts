@@ -35,6 +35,7 @@ export function brokenBuild(
   const place = mkdtempSync(join(tmpdir(), 'sendall-broken-'));
   const build = join(place, 'dist');
   cpSync(from, build, { recursive: true });
+  rmSync(join(build, 'bundled'), { recursive: true, force: true }); // so that it runs the modules, which are edited
   cpSync(join(root, 'package.json'), join(place, 'package.json'));
   symlinkSync(join(root, 'node_modules'), join(place, 'node_modules'));
   const remove = (): void => rmSync(place, { recursive: true, force: true });

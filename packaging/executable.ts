@@ -18,7 +18,8 @@ import { makePage } from './web';
 
 const root = path.join(__dirname, '..');
 const place = path.join(root, 'dist', 'executable');
-const parts = path.join(__dirname, 'executable', 'program-parts.ts');
+/** Modules of which it has others. */
+const replaced = ['program-parts', 'bundled-program'];
 /** By which Node finds out that it is one: the value that its documentation gives. */
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
@@ -93,7 +94,10 @@ function bundling(addons: Readonly<Record<string, string>>, pageNames: readonly 
     plugins: [
       {
         name: 'parts that are inside',
-        setup: (bundle) => bundle.onResolve({ filter: /\/program-parts$/ }, () => ({ path: parts })),
+        setup: (bundle) =>
+          bundle.onResolve({ filter: new RegExp(`/(${replaced.join('|')})$`) }, ({ path: wanted }) => ({
+            path: path.join(__dirname, 'executable', `${path.basename(wanted)}.ts`),
+          })),
       },
     ],
   };

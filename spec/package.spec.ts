@@ -81,12 +81,14 @@ describe('the package, installed from its own tarball into an empty project', fu
       'PROTOCOL.md',
       'dist/cli/main.js',
     ]);
-    const built = /^dist\/((lib|cli)\/.*(\.js|\.d\.ts)|man\/sendall[a-z-]*\.[157]|web\/[a-z]+\.(html|css|js|svg))$/;
+    const built =
+      /^dist\/((lib|cli)\/.*(\.js|\.d\.ts)|bundled\/(cli\/program|lib\/.*\.worker)\.js|man\/sendall[a-z-]*\.[157]|web\/[a-z]+\.(html|css|js|svg))$/;
     expect(packed).to.include.members([
       'dist/lib/index.js',
       'dist/lib/index.d.ts',
       'dist/web/index.html',
       'dist/web/page.js',
+      'dist/bundled/cli/program.js',
     ]);
     expect(packed).to.include.members([
       'docs/backups.md',

@@ -92,13 +92,19 @@ export class Line {
   private forward(direction: Direction, from: net.Socket, to: net.Socket): void {
     const { delay = 0, window = 256 * 1024 } = this.options;
     let underway = 0;
+    let full = false;
     const pass = (bytes: Buffer): void => {
       if (this.swallows[direction] || to.destroyed) return;
-      if (!to.write(bytes)) {
-        from.pause();
-        to.once('drain', () => from.resume());
-      }
+      full = !to.write(bytes);
+      if (full) from.pause();
     };
+    const resume = (): void => {
+      if (!full && underway < window) from.resume();
+    };
+    to.on('drain', () => {
+      full = false;
+      resume();
+    });
     let caught = false;
     from.on('data', (came: Buffer) => {
       if (this.swallows[direction] || caught) return;
@@ -119,7 +125,7 @@ export class Line {
       setTimeout(() => {
         underway -= bytes.length;
         pass(bytes);
-        if (underway < window) from.resume();
+        resume();
       }, delay);
     });
     from.on('end', () => setTimeout(() => void (this.swallows[direction] || to.end()), delay));
