@@ -59,8 +59,8 @@ export class DeviceReader {
       () => new OrderWorker<VerifyOrder, VerifyAnswer>(path.join(__dirname, 'verify.worker'), setup),
     );
     this.direct = setup.direct;
-    // They are up by the time that the first manifest was read.
-    for (const worker of this.workers) worker.warm();
+    // The first is up by the time that a manifest was read; the others start once it is busy.
+    this.workers[0]?.warm();
   }
 
   /** `pathname` is the path of the receive directory, `sample` the name of a file in it. Rejects with `directory`. */
