@@ -29,7 +29,7 @@ export function loadCompiled(file: string, words: readonly string[]): unknown {
   if (directory !== undefined) enableCompileCache?.(directory);
   if (directory === undefined || enableCompileCache) return require(file) as unknown;
 
-  const [command = 'none'] = words.filter((word) => /^[a-z]{1,16}$/.test(word));
+  const command = words.find((word) => /^[a-z]{1,16}$/.test(word)) ?? 'none';
   const source = readFileSync(file, 'latin1'); // esbuild writes ASCII
   const kept = new KeptCode(directory, command, source);
   const cachedData = kept.read();

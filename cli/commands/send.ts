@@ -297,8 +297,11 @@ function noTarget(words: readonly string[], last: string): Error {
     return wrongUsage('That is not a whole code.', {
       hint: 'A code looks like 4821-crane-velvet@HOST: a number and two words.',
     });
-  if (/^[^/\s]+:\d+$/.test(last))
-    return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean tcp://${last}?` });
+  if (/^[^/\s]+:\d+$/.test(last)) {
+    const meant = `tcp://${last}`;
+    library().parseAddress(meant); // throws what is wrong with the address, if that is not all that is missing
+    return wrongUsage(`"${last}" is not a target.`, { hint: `Did you mean ${meant}?` });
+  }
   if (words.length <= 1) return wrongUsage('The target is missing.', { hint: `It comes last. ${form}` });
   return wrongUsage(`"${withoutTickets(last)}" is not a target.`, { hint: form });
 }

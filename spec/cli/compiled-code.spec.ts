@@ -145,6 +145,15 @@ describe('cli: compiled code that is kept (the built command)', function () {
     }
   });
 
+  it('is not believed where it belongs to somebody else, and made anew', async function () {
+    if (process.geteuid?.() !== 0) skipTest(this, 'only root can do this');
+    const [name = ''] = await help('send');
+    chownSync(path.join(place, name), 65534, 65534);
+    const foreign = inodeOf(name);
+    expect(await help('send')).to.deep.equal([name]);
+    expect(inodeOf(name), 'left as it was').to.not.equal(foreign);
+  });
+
   it('goes with the version that made it', async () => {
     mkdirSync(place, { recursive: true, mode: 0o700 });
     for (const name of [`send-${'0'.repeat(32)}`, `prune-${'0'.repeat(32)}`]) writeFileSync(path.join(place, name), '');
@@ -160,7 +169,7 @@ describe('cli: compiled code that is kept (the built command)', function () {
     expect(readdirSync(place)).to.deep.equal([]);
     const receiver = new SendallProcess(['receive', path.join(cache, 'in'), '--listen', '127.0.0.1:0'], { env });
     try {
-      while (readdirSync(place).length === 0) await sleep(20);
+      for (const began = Date.now(); readdirSync(place).length === 0 && Date.now() - began < 30_000;) await sleep(20);
     } finally {
       receiver.child.kill('SIGKILL');
       await receiver.ended;

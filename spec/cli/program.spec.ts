@@ -163,6 +163,7 @@ describe('cli/program (the built command)', () => {
       /"127\.0\.0\.1:8898" is not a target\./,
       /Did you mean tcp:\/\/127\.0\.0\.1:8898\?/,
     ],
+    [['send', 'a.txt', '127.0.0.1:99999'], /A port is 0 to 65535, and 99999 is none\./, /stands behind a host/],
     [['send', 'a.txt', '4821-crane@127.0.0.1:8898'], /That is not a whole code\./, /4821-crane-velvet@HOST/],
     [
       ['backup', 'a.txt', 'nothere', '--name', 'b'],
