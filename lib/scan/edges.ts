@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, fstatSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import type { EntryStats } from '../threads/entry-stats';
 import { fill, fillSync } from '../threads/fill';
 
 /** Bytes at either end. */
@@ -21,7 +22,7 @@ interface FileMoment {
  * How a file was, and its edges at that moment; undefined where they could not be read, or it was rewritten meanwhile.
  */
 export interface StatsWithEdges {
-  readonly stats: BigIntStats;
+  readonly stats: EntryStats;
   readonly edges: bigint | undefined;
 }
 
@@ -75,7 +76,7 @@ export async function edgesOfHandle(handle: FileHandle, size: number): Promise<b
 
 /** A file at one look: how it was before and after its edges were read, and then those of an earlier size of it. */
 interface Look extends StatsWithEdges {
-  readonly after: BigIntStats;
+  readonly after: EntryStats;
   readonly earlier: bigint | undefined;
 }
 
@@ -84,7 +85,7 @@ interface Look extends StatsWithEdges {
  * then. As it was found, and without edges, where it is another one by now, or is rewritten all the time. Throws the
  * errors of the operating system.
  */
-export function lookAtEdges(fd: number, found: BigIntStats): StatsWithEdges {
+export function lookAtEdges(fd: number, found: EntryStats): StatsWithEdges {
   const looking = looks(found);
   let step = looking.next();
   while (step.done !== true) step = looking.next(lookAt(fd, step.value));
@@ -92,7 +93,7 @@ export function lookAtEdges(fd: number, found: BigIntStats): StatsWithEdges {
 }
 
 /** The same without keeping this thread waiting for a disk. */
-export async function lookAtEdgesOfHandle(handle: FileHandle, found: BigIntStats): Promise<StatsWithEdges> {
+export async function lookAtEdgesOfHandle(handle: FileHandle, found: EntryStats): Promise<StatsWithEdges> {
   const looking = looks(found);
   let step = looking.next();
   while (step.done !== true) step = looking.next(await lookAtHandle(handle, step.value));
@@ -100,7 +101,7 @@ export async function lookAtEdgesOfHandle(handle: FileHandle, found: BigIntStats
 }
 
 /** Asks for looks, each with the size in bytes of which it is to read the edges once more. */
-function* looks(found: BigIntStats): Generator<number | undefined, StatsWithEdges, Look> {
+function* looks(found: EntryStats): Generator<number | undefined, StatsWithEdges, Look> {
   let last: StatsWithEdges | undefined;
   for (let look = 0; look < mostLooks; look++) {
     const { stats, edges, after, earlier } = yield last && Number(last.stats.size);
@@ -130,7 +131,7 @@ async function lookAtHandle(handle: FileHandle, earlierSize: number | undefined)
 }
 
 /** Whether what was opened is the regular file that was found. */
-function isSameFile(opened: BigIntStats, found: BigIntStats): boolean {
+function isSameFile(opened: EntryStats, found: EntryStats): boolean {
   return opened.isFile() && opened.dev === found.dev && opened.ino === found.ino;
 }
 

@@ -1,7 +1,7 @@
 // What an entry has beside content, permission bits and time, as it is found on this machine.
-import type { BigIntStats } from 'node:fs';
 import { errnoOf } from '../errors';
 import { accounts } from '../threads/accounts';
+import type { EntryStats } from '../threads/entry-stats';
 import { xattrCalls } from '../threads/xattr-calls';
 import { longestXattrs, type Metadata, type Owner } from '../wire/metadata';
 import { carriedTime } from '../threads/carried-time';
@@ -13,7 +13,7 @@ const accessLists = new Set(['system.posix_acl_access', 'system.posix_acl_defaul
 const ofTheMachine = /^(security\.(selinux|ima|evm|apparmor)$|trusted\.overlay\.)/;
 
 /** What is found without being asked for: special bits, and a time that 64 bits do not hold. */
-export function plainMetadata({ mode, mtimeNs }: BigIntStats): Metadata | undefined {
+export function plainMetadata({ mode, mtimeNs }: EntryStats): Metadata | undefined {
   const special = Number((mode >> specialShift) & specialMask);
   const carried = carriedTime(mtimeNs);
   if (special === 0 && carried === mtimeNs) return undefined;
@@ -33,12 +33,12 @@ export class MetadataReader {
   private readonly known = new Map<string, Metadata>();
 
   /** `path` is the entry itself, and not followed. `leftOut` says why not all of its attributes are in there. */
-  of(path: string | Buffer, stats: BigIntStats): { readonly metadata: Metadata; readonly leftOut?: LeftOut } {
+  of(path: string | Buffer, stats: EntryStats): { readonly metadata: Metadata; readonly leftOut?: LeftOut } {
     const { xattrs, leftOut } = xattrsAt(path);
     return { metadata: this.with(xattrs, stats), ...(leftOut && { leftOut }) };
   }
 
-  private with(xattrs: Metadata['xattrs'], stats: BigIntStats): Metadata {
+  private with(xattrs: Metadata['xattrs'], stats: EntryStats): Metadata {
     const { uid, gid } = stats;
     const plain = plainMetadata(stats);
     if (plain?.time !== undefined || xattrs) return { ...plain, owner: ownerOf(uid, gid), ...(xattrs && { xattrs }) };

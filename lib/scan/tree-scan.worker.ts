@@ -1,7 +1,9 @@
-import { accessSync, type BigIntStats, closeSync, constants, realpathSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, realpathSync, statSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ErrorCode, TransferError } from '../errors';
 import { type Located, readFlags, shownPath, Walker } from '../threads/walker';
+import type { EntryStats } from '../threads/entry-stats';
+import { fileCalls } from '../threads/file-calls';
 import { failureOf } from '../threads/order-worker';
 import { type EntryName, printable } from '../name';
 import { systemPath } from '../name-bytes';
@@ -88,6 +90,8 @@ interface PackedFailure {
 export type ScanNews = ScanPacket | 'end';
 
 const batchSize = 512;
+/** The first batch is smaller, and each as large as all before it: whoever waits for something to do gets it early. */
+const firstBatch = 64;
 /** Where looking is slow, what was found sets out before its batch is full, in ms. */
 const longestWait = 25;
 /** Interval in ms at which sums are sent where only those are wanted. */
@@ -102,7 +106,7 @@ const writtenLately = 24 * 60 * 60 * 1000;
 const mostEdges = 1_024;
 
 class TreeWalk {
-  private readonly walker = new Walker();
+  private readonly walker = new Walker(fileCalls);
   private readonly metadata: MetadataReader | undefined;
   private found = new FoundColumns(batchSize);
   private offer: Entry[] = [];
@@ -110,6 +114,8 @@ class TreeWalk {
   private number: number;
   private begun = performance.now();
   private posted = 0;
+  /** With how many entries and notices a batch is full. */
+  private due = firstBatch;
   private files = 0;
   private bytes = 0;
   /** How many files may have their edges noted. */
@@ -183,7 +189,7 @@ class TreeWalk {
   private walk(
     { path, below }: Located & { readonly below: string },
     name: string,
-    stats: BigIntStats,
+    stats: EntryStats,
     exclusion: Exclusion,
   ): void {
     const deeper = below === '' ? '' : `${below}/`;
@@ -255,14 +261,14 @@ class TreeWalk {
   }
 
   /** False if it cannot be sent, which is told. */
-  private addNamed(located: Located, text: string, stats: BigIntStats): boolean {
+  private addNamed(located: Located, text: string, stats: EntryStats): boolean {
     const name = sourceName(text);
     if (name instanceof TransferError) this.fail(text, name);
     else this.addFound(name, located, stats);
     return !(name instanceof TransferError);
   }
 
-  private addFound(name: EntryName, located: Located, stats: BigIntStats): void {
+  private addFound(name: EntryName, located: Located, stats: EntryStats): void {
     const metadata = this.setup.totalsOnly
       ? undefined
       : this.attempt(name, () => this.metadataOf(name, located, stats));
@@ -281,7 +287,7 @@ class TreeWalk {
   }
 
   /** Of what the caller named it is that of what it points to. */
-  private metadataOf(name: string, located: Located, stats: BigIntStats): Metadata | undefined {
+  private metadataOf(name: string, located: Located, stats: EntryStats): Metadata | undefined {
     if (!this.metadata) return plainMetadata(stats);
     const named = located.below === undefined || located.below === '';
     const at = named ? realpathSync(systemPath(located.path)) : this.walker.at(located);
@@ -298,7 +304,7 @@ class TreeWalk {
     this.add({ type: 'symlink', target, ...base });
   }
 
-  private addFile(base: FoundBase, mode: number, found: BigIntStats): void {
+  private addFile(base: FoundBase, mode: number, found: EntryStats): void {
     if (found.nlink > 1n && this.setup.hardLinks) {
       const inode = `${found.dev}:${found.ino}`;
       const target = this.firstNames.get(inode);
@@ -334,7 +340,7 @@ class TreeWalk {
   }
 
   /** Of a file that was written to lately, or that the caller named, as far as that may still be asked. */
-  private withEdges(located: Located, found: BigIntStats): StatsWithEdges {
+  private withEdges(located: Located, found: EntryStats): StatsWithEdges {
     const unknown = { stats: found, edges: undefined };
     const { edges, totalsOnly } = this.setup;
     const mayGrow = located.below === undefined || found.mtimeNs >= this.lately;
@@ -371,7 +377,7 @@ class TreeWalk {
   }
 
   /** Throws ENOENT for what was removed since it was listed. */
-  private look(located: Located): BigIntStats {
+  private look(located: Located): EntryStats {
     const found = this.walker.look(located);
     if (found) return found;
     throw Object.assign(new Error('ENOENT: no such file or directory'), { code: 'ENOENT' });
@@ -393,7 +399,7 @@ class TreeWalk {
   private postIfDue(): void {
     const { found, notices } = this;
     const wait = this.setup.totalsOnly ? totalsEvery : longestWait;
-    if (found.length + notices.length >= batchSize || performance.now() - this.begun > wait) this.post();
+    if (found.length + notices.length >= this.due || performance.now() - this.begun > wait) this.post();
   }
 
   private post(): void {
@@ -403,6 +409,7 @@ class TreeWalk {
     for (let seen = Atomics.load(fetched, 0); this.posted - seen >= mostAhead; seen = Atomics.load(fetched, 0))
       Atomics.wait(fetched, 0, seen);
     this.posted++;
+    this.due = Math.min(batchSize, this.due * 2);
     const encoded = offer.length > 0 ? encodeList(offer.map(encodeEntry)) : undefined;
     parentPort?.postMessage({ found: found.batch(), offer: encoded, notices, files, bytes } satisfies ScanNews);
     this.found = new FoundColumns(batchSize);

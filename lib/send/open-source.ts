@@ -1,9 +1,9 @@
-import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { TransferError } from '../errors';
 import type { EntryName } from '../name';
 import { edgesOfHandle, isUntouched, lookAtEdgesOfHandle } from '../scan/edges';
 import { changed, notRegular, unreadable } from '../scan/source';
+import type { EntryStats } from '../threads/entry-stats';
 import { fill } from '../threads/fill';
 import { isBarred, type Located, openLocated } from '../threads/walker';
 
@@ -16,7 +16,7 @@ export interface SourceFile extends Located {
 export class OpenSource {
   private constructor(
     readonly handle: FileHandle,
-    readonly before: BigIntStats,
+    readonly before: EntryStats,
     private readonly name: string,
     /** By which one that is longer later is told from another; see `edgesIn`. */
     private readonly edges?: bigint,
@@ -52,7 +52,7 @@ export class OpenSource {
   }
 
   /** Whether nobody had written to it between `moment` and its opening. */
-  wasAs(moment: BigIntStats): boolean {
+  wasAs(moment: EntryStats): boolean {
     return isUntouched(moment, this.before);
   }
 

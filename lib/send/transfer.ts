@@ -2,7 +2,7 @@ import { asTransferError, type TransferError } from '../errors';
 import { type Bottleneck, type FileDone, Waits } from '../progress';
 import type { SnapshotDone } from '../wire/snapshot-done';
 import type { MissingEntry } from '../wire/session-list';
-import { areFewNamed, BundleReader, type SmallFileReader } from './bundle-reader';
+import { BundleReader, type SmallFileReader } from './bundle-reader';
 import { countFiles, findToSend, type FoundToSend, type SessionSource } from './finding';
 import { RateLimit } from './rate-limit';
 import { type PieceReader, SegmentReader } from './segment-reader';
@@ -172,8 +172,8 @@ export class SessionTransfer implements Sender {
         last = performance.now();
         tell();
       }
-      // While the receiver is being dialed.
-      if (entries && small > 0 && !areFewNamed(entries)) this.source.bundles.warm();
+      // While the receiver is being dialed. Small files have a thread once the receiver wants one of them: of a tree that
+      // it has already none is read.
       if (large > 0) this.source.segments.warm();
       yield each;
     }

@@ -11,8 +11,9 @@ import {
   writeSync,
 } from 'node:fs';
 import { alignment, AlignedMemory } from './aligned-memory';
-import { type ForeignFunctions, foreignFunctions, setFileTime, systemError } from './system-calls';
+import { type ForeignFunctions, foreignFunctions, nameForC, setFileTime, systemError } from './system-calls';
 import { carriedTime } from './carried-time';
+import { type EntryStats, StatxStats, statxFields } from './entry-stats';
 
 /** A directory that is open. */
 export interface OpenDirectory {
@@ -75,6 +76,11 @@ export interface FileCalls {
 }
 
 export interface LinuxFileCalls {
+  /**
+   * What is at the one component `name` in a directory that is open, a symbolic link itself; undefined where nothing
+   * is. A third of the cost of lstat(2) by way of /proc. statx(2) with AT_SYMLINK_NOFOLLOW
+   */
+  look(directory: number, name: string): EntryStats | undefined;
   /** posix_fadvise(2) with POSIX_FADV_DONTNEED: whatever of the file is in the page cache and clean is dropped. */
   dropFromCache(fd: number): void;
   /** posix_fadvise(2) with POSIX_FADV_WILLNEED: starts reading `length` bytes from the start of the file. */
@@ -101,6 +107,7 @@ const [adviseWillNeed, adviseDontNeed] = [3, 4];
 /** Of cachestat(2), on x64 and arm64. */
 const cachestatNumber = 451;
 const emptyPath = 0x1000;
+const symlinkNoFollow = 0x100;
 /** STATX_TYPE, STATX_MODE, STATX_MTIME, STATX_CTIME, STATX_INO, STATX_SIZE */
 const statFields = 0x1 | 0x2 | 0x40 | 0x80 | 0x100 | 0x200;
 const second = 1_000_000_000n;
@@ -130,6 +137,7 @@ function bind(foreign: ForeignFunctions): FileCalls {
   const fchmod = library.func('int fchmod(int fd, uint mode)');
   const fsync = library.func('int fsync(int fd)');
   const statx = library.func('int statx(int fd, int64_t path, int flags, uint mask, int64_t found)');
+  const statxNamed = library.func('int statx(int directory, const char *name, int flags, uint mask, int64_t found)');
   const fcntl = library.func('int fcntl(int fd, int command, long value)');
   const close = library.func('int close(int fd)');
   const fadvise = library.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
@@ -166,6 +174,13 @@ function bind(foreign: ForeignFunctions): FileCalls {
   times[1] = presentTime;
 
   const linux: LinuxFileCalls = {
+    look(directory, name) {
+      if (Number(statxNamed(directory, nameForC(name), symlinkNoFollow, statxFields, base + statAt)) === 0)
+        return new StatxStats(stat);
+      const error = systemError(foreign.errno(), 'statx');
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    },
     dropFromCache: (fd) => void fadvise(fd, 0, 0, adviseDontNeed),
     readAhead: (fd, length) => void fadvise(fd, 0, length, adviseWillNeed),
     cachedPages(fd, length) {

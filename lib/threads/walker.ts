@@ -1,7 +1,9 @@
-import { type BigIntStats, closeSync, constants, lstatSync, openSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf } from '../errors';
 import { systemPath } from '../name-bytes';
+import type { EntryStats } from './entry-stats';
+import type { FileCalls, LinuxFileCalls } from './file-calls';
 
 /**
  * How everything is reached that lies below a directory which its owner named: one component at a time, each by a
@@ -20,6 +22,8 @@ export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const byDescriptor = process.platform === 'linux';
 /** Deep trees are walked again rather than held open. */
 const mostOpen = 64;
+/** Looks by which the foreign functions cost as much as they have saved: it takes 2 ms to load them in a thread. */
+const fewLooks = 512;
 
 /** Where something is: below a path that its owner named and that is followed, under names that never are. */
 export interface Located {
@@ -48,6 +52,11 @@ export class Walker {
   /** Descriptors of directories, by `path`, NUL and what is below it. */
   private readonly opened = new Map<string, number>();
   private last: { readonly path: string; readonly directory: string; readonly fd: number } | undefined;
+  private looks = 0;
+  private linux: LinuxFileCalls | undefined;
+
+  /** `calls`: by what to look at many; asked for once it is worth it. Absent: by what Node has. */
+  constructor(private readonly calls?: () => FileCalls) {}
 
   /** The path by which the operating system reaches it, good until the next call. */
   at({ path, below = '' }: Located): string | Buffer {
@@ -66,7 +75,13 @@ export class Walker {
   }
 
   /** What is there, a symbolic link itself; undefined where nothing is. */
-  look(located: Located): BigIntStats | undefined {
+  look(located: Located): EntryStats | undefined {
+    const { path, below = '' } = located;
+    if (++this.looks === fewLooks) this.linux = this.calls?.().linux;
+    if (this.linux && below !== '') {
+      const end = below.lastIndexOf('/');
+      return this.linux.look(this.reach(path, end === -1 ? '' : below.slice(0, end)), below.slice(end + 1));
+    }
     try {
       return lstatSync(this.at(located), { bigint: true, throwIfNoEntry: false });
     } catch (error) {

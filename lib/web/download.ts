@@ -90,7 +90,7 @@ export async function sendFile(
       'content-type': 'application/octet-stream',
       'content-disposition': attachment(file.name),
       'accept-ranges': 'bytes',
-      'last-modified': new Date(Number(before.mtimeMs)).toUTCString(),
+      'last-modified': new Date(Number(before.mtimeNs / 1_000_000n)).toUTCString(),
       etag,
       ...digestHeader(sha256),
     };

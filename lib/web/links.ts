@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
 import type { SourceFile } from '../send/open-source';
+import type { EntryStats } from '../threads/entry-stats';
 
 /** The digest of a file, and how the file was that has it. */
 export interface KnownDigest {
   readonly sha256: string;
-  readonly of: BigIntStats;
+  readonly of: EntryStats;
 }
 
 /** A file that one link leads to. */

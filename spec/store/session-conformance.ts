@@ -307,6 +307,27 @@ export function sessionConformance(
     );
   });
 
+  it('knows many at once, those that have changed not among them', async () => {
+    const names = Array.from({ length: 20 }, (_, at) => `d/${String(at)}`);
+    await small(await session(), Object.fromEntries(names.map((name, at) => [name, content(100, at)])));
+    const offers = names.map((name) => offer(name, 100));
+    const changed: OfferedFile[] = offers.map((each, at) => ({
+      ...each,
+      ...[{ size: 99 }, { mtime: mtime + 1n }, { ctime: mtime }, { ctime: undefined }][at],
+    }));
+    const known = async (store: SessionStore, asked: readonly OfferedFile[]): Promise<(string | undefined)[]> =>
+      (await store.lookup(asked)).map((found) => found?.known?.digests.sha256);
+    const digests = names.map((_, at) => sha256(content(100, at)));
+    for (const place of [opened.place, await opened.reopen()]) {
+      expect(await known(await session('refuse', 'p', place), offers)).to.deep.equal(digests);
+      expect(await known(await session('refuse', 'p', place), changed)).to.deep.equal(
+        digests.map((digest, at) => (at < 4 ? undefined : digest)),
+      );
+      expect(await known(await session('refuse', 'q', place), offers)).to.deep.equal(digests.map(() => undefined));
+      for (const each of sessions.splice(0)) await each.release();
+    }
+  });
+
   it('goes on with a suspended file in the next process, for the same peer and file', async () => {
     const bytes = content(resumesFrom + 3 * mib + 5, 8);
     const whole = Math.floor(resumesFrom / mib);

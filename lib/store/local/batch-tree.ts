@@ -115,6 +115,14 @@ export class BatchTree {
   }
 
   /**
+   * Whether a directory was there when it was offered, and nothing of this batch is staged in it: then it is only looked
+   * at under its name. Of a tree of which nothing has changed no directory is made.
+   */
+  stands({ name, fresh }: Extract<BatchThing, { readonly kind: 'directory' }>): boolean {
+    return !fresh && this.byName.get(name)?.made !== true;
+  }
+
+  /**
    * The staged directory itself, good until the next call; it and those above it are made if they are missing. Throws
    * `exists` where a file is in the way.
    */

@@ -11,7 +11,8 @@ import { readExisting, type ReadExisting } from './existing-content';
 import { OpenDirectories } from './open-directories';
 import { finish, type Finishing } from './finish';
 import type { Failed } from './batch-failure';
-import { look, type Looked } from './existing-look';
+import { existingOf, look, type Looked } from './existing-look';
+import { type KnownFiles, knownAmong, type ReceiptsAsked } from './known-files';
 import { publishEntry, type Placed, type Placing, type PlacingGround } from './publish';
 import { ManyReader } from './many-reader';
 import type { BatchThing } from './batch-tree';
@@ -71,8 +72,8 @@ export type BatchOrder =
     }
   /** Sets mode and mtime of what is under these final names. */
   | { readonly order: 'finish'; readonly things: readonly Finishing[] }
-  /** Looks up these names. */
-  | { readonly order: 'look'; readonly names: readonly string[] }
+  /** Looks up these names, and in `asked` receipts of what is offered under them. */
+  | { readonly order: 'look'; readonly names: readonly string[]; readonly asked?: ReceiptsAsked }
   /** Reads and digests the files at these names. */
   | { readonly order: 'read'; readonly names: readonly string[]; readonly algorithm: DigestAlgorithm };
 
@@ -82,7 +83,10 @@ export type PublishAnswer = readonly (Placed | Failed)[];
 /** `readBack`: how long reading back took, in ms. */
 export type CommitAnswer = BatchAnswer & { readonly readBack: number };
 
-export type BatchReply = CommitAnswer | PublishAnswer | Looked | ReadExisting | undefined;
+/** What stands at names, and which of the files that are offered under them are stored already. */
+export type LookedUp = Looked & { readonly known: KnownFiles };
+
+export type BatchReply = CommitAnswer | PublishAnswer | Looked | LookedUp | ReadExisting | undefined;
 
 const setup = workerData as BatchSetup;
 const { root, direct, foldsNames, umask, syncEach, turn } = setup;
@@ -117,10 +121,15 @@ async function carryOut(order: BatchOrder): Promise<BatchReply> {
     case 'finish':
       return placing(({ directories }) => each(order.things, (thing) => finish(thing, directories)), 'sha256');
     case 'look':
-      return look(order.names, root);
+      return lookUp(order);
     case 'read':
       return readExisting(order.names, { calls, reader, root, algorithm: order.algorithm, syncEach });
   }
+}
+
+function lookUp({ names, asked }: Extract<BatchOrder, { readonly order: 'look' }>): Looked | LookedUp {
+  const looked = look(names, root, calls.linux);
+  return asked ? { ...looked, known: knownAmong(names, existingOf(looked), asked) } : looked;
 }
 
 async function commit({

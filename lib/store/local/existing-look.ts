@@ -1,9 +1,10 @@
 import { lstatSync, readlinkSync } from 'node:fs';
-import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { systemPath, nameOfBytes } from '../../name-bytes';
 import { OpenDirectories } from './open-directories';
 import type { FileStat } from './existing-content';
+import type { EntryStats } from '../../threads/entry-stats';
+import type { LinuxFileCalls } from '../../threads/file-calls';
 import { carriedTime } from '../../threads/carried-time';
 import { type EntryKind, entryKind } from '../../threads/entry-kind';
 
@@ -27,24 +28,31 @@ const perName = 6;
 const permissions = 0o7777n;
 const noWay = ['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EINVAL', 'ENAMETOOLONG'];
 
-/** What stands under names below the directory `root`, without following symbolic links. Synchronous. */
-export function look(names: readonly string[], root: string): Looked {
+/**
+ * What stands under names below the directory `root`, without following symbolic links: by `linux` where that is given,
+ * else by what Node has. Synchronous.
+ */
+export function look(names: readonly string[], root: string, linux?: LinuxFileCalls): Looked {
   const numbers = new BigInt64Array(names.length * perName);
   const texts: [number, string][] = [];
   const directories = new OpenDirectories(root, false);
   const missing = new Set<string>();
+  const lookAt = (directory: string, base: string): EntryStats | undefined =>
+    linux && directory !== '.'
+      ? linux.look(directories.descriptor(directory), base)
+      : lstatSync(systemPath(directories.at(directory, base, false)), { bigint: true, throwIfNoEntry: false });
   try {
     for (let at = 0; at < names.length; at++) {
       const name = names[at] ?? '';
-      const directory = path.posix.dirname(name);
+      const slash = name.lastIndexOf('/');
+      const [directory, base] = slash === -1 ? ['.', name] : [name.slice(0, slash), name.slice(slash + 1)];
       if (missing.has(directory)) continue;
-      const pathname = orNothing(() => directories.at(directory, path.posix.basename(name), false));
-      if (pathname === undefined) missing.add(directory);
-      const found =
-        pathname === undefined
-          ? undefined
-          : orNothing(() => lstatSync(systemPath(pathname), { bigint: true, throwIfNoEntry: false }));
-      if (pathname === undefined || !found) continue;
+      if (orNothing(() => directories.at(directory, '.', false)) === undefined) {
+        missing.add(directory);
+        continue;
+      }
+      const found = orNothing(() => lookAt(directory, base));
+      if (!found) continue;
       const kind = entryKind(found);
       const row = at * perName;
       numbers[row] = BigInt(kinds.indexOf(kind));
@@ -56,7 +64,9 @@ export function look(names: readonly string[], root: string): Looked {
       if (kind === 'symlink')
         texts.push([
           at,
-          orNothing(() => nameOfBytes(readlinkSync(systemPath(pathname), { encoding: 'buffer' }))) ?? '',
+          orNothing(() =>
+            nameOfBytes(readlinkSync(systemPath(directories.at(directory, base, false)), { encoding: 'buffer' })),
+          ) ?? '',
         ]);
     }
   } finally {

@@ -78,8 +78,13 @@ function finishFile(thing: WithMode, directories: OpenDirectories): Placed {
   }
 }
 
-/** A mode or time that the disk does not keep is no failure: the returned state says what it is. */
+/**
+ * A mode or time that the disk does not keep is no failure: the returned state says what it is. What has both already is
+ * not written to: a tree of which nothing has changed leaves the disk nothing to make durable.
+ */
 function give(fd: number, { mode, mtime, given }: WithMode): Pick<Placed, 'stat' | 'lost'> {
+  const found = given ? undefined : fileStat(fstatSync(fd, { bigint: true }));
+  if (found?.mode === mode && found.mtimeNs === mtime) return { stat: found };
   const lost = given ? giveMetadata(fd, given) : [];
   attempt(() => fchmodSync(fd, modeWith(mode, given, lost)));
   attempt(() => setFileTime(fd, given?.time ?? mtime));

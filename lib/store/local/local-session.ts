@@ -76,14 +76,17 @@ export class LocalSession implements SessionStore {
 
   async lookup(files: readonly OfferedFile[]): Promise<(Existing | undefined)[]> {
     const { receipts } = this.shared;
-    const found = await this.batches.inDirectory.look(files.map(({ name }) => name));
+    const names = files.map(({ name }) => name);
+    const asked = receipts.ask(files, this.use);
+    const found = await this.batches.inDirectory.lookForKnown(names, asked.asked);
+    const known = receipts.known(files, found.existing, asked, found.known);
     return files.map((file, at) => {
-      const existing = found[at];
+      const existing = found.existing[at];
       return (
         existing && {
           kind: existing.kind,
           size: existing.size,
-          known: receipts.known(file, existing, this.use),
+          known: known[at],
           asOffered: existing.mode === (file.mode ?? existing.mode) && isTime(existing.mtimeNs, file.mtime),
           target: existing.target,
           identity: existing.ino,

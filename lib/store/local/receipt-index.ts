@@ -1,9 +1,10 @@
-import { closeSync, constants, openSync, readSync, renameSync } from 'node:fs';
+import { constants, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { asTransferError, errnoOf } from '../../errors';
 import type { Directory } from './directory';
 import { NameTable } from './name-table';
 import { type KeptReceipt, lineText, mostBytes, parseReceipt, pathOf, putLine } from './receipt-line';
+import { lineFrom, ReceiptLines } from './receipt-lines';
 import { ignored } from '../../trace';
 
 export type { KeptReceipt } from './receipt-line';
@@ -13,9 +14,8 @@ const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 const lineFeed = 0x0a;
 /** Fewer lines than that are not worth writing them anew. */
 const fewLines = 1_000;
-/** Bytes of the file that are read at once: where all of it is read, and where one line is looked for. */
+/** Bytes of the file that are read at once where all of it is read. */
 const wholeWindow = 256 * 1024;
-const findWindow = 16 * 1024;
 
 /** Whole lines of the file, and where in it they begin. */
 interface Lines {
@@ -39,11 +39,13 @@ export class ReceiptIndex {
   private saved = 0;
   private lines = 0;
   private readonly starts = new NameTable();
-  /** Where a line was looked for last. */
-  private seen: Lines = { start: 0, bytes: Buffer.alloc(0) };
+  private readonly written: ReceiptLines;
+  private rewrites = 0;
   private saving: Promise<void> = Promise.resolve();
 
-  private constructor(private readonly directory: Directory) {}
+  private constructor(private readonly directory: Directory) {
+    this.written = new ReceiptLines(this.file);
+  }
 
   /** `directory` is private to us; a file that is missing there is an empty index. Rejects with `disk`. */
   static async open(directory: Directory): Promise<ReceiptIndex> {
@@ -58,9 +60,34 @@ export class ReceiptIndex {
     return index;
   }
 
-  find(path: string): KeptReceipt | undefined {
+  /** The path of the file. */
+  get file(): string {
+    return this.directory.at(fileName);
+  }
+
+  /** How often the file was written anew, which makes other places of all. */
+  get edition(): number {
+    return this.rewrites;
+  }
+
+  /** Where in the file the line about a path begins; undefined where there is none. */
+  placeOf(path: string): number | undefined {
+    return this.starts.get(path);
+  }
+
+  /** Whether the line at that place is in the file already. */
+  isSaved(place: number): boolean {
+    return place < this.saved;
+  }
+
+  /** The line about a path, or about another one whose name has the same hash; undefined where there is none. */
+  lineOf(path: string): Buffer | undefined {
     const start = this.starts.get(path);
-    const line = start === undefined ? undefined : this.lineAt(start);
+    return start === undefined ? undefined : this.lineAt(start);
+  }
+
+  find(path: string): KeptReceipt | undefined {
+    const line = this.lineOf(path);
     return line === undefined ? undefined : parseReceipt(line, path);
   }
 
@@ -125,7 +152,7 @@ export class ReceiptIndex {
   private async append(): Promise<void> {
     const { saved, used } = this;
     if (used === 0) return;
-    const file = await open(this.directory.at(fileName), O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+    const file = await open(this.file, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
     try {
       // Over what an earlier attempt may have left there.
       for (let done = 0; done < used;)
@@ -165,16 +192,17 @@ export class ReceiptIndex {
       await file.close();
     }
     // In one go with what follows, so that nobody looks for the old places in the new file.
-    renameSync(fresh, this.directory.at(fileName));
+    renameSync(fresh, this.file);
     this.starts.replace((start) => (start >= saved ? start - saved + end : (now[indexIn(before, start)] ?? 0)));
     this.lines += before.length - lines;
     this.saved = end;
-    this.seen = { start: 0, bytes: Buffer.alloc(0) };
+    this.written.forget();
+    this.rewrites++;
   }
 
   /** The lines up to `end`, in memory that is used again for those that follow. */
   private async *read(end: number): AsyncGenerator<Lines> {
-    const file = await open(this.directory.at(fileName), O_RDONLY | O_NOFOLLOW);
+    const file = await open(this.file, O_RDONLY | O_NOFOLLOW);
     try {
       const window = Buffer.allocUnsafe(wholeWindow);
       for (let start = 0; start < end;) {
@@ -193,27 +221,7 @@ export class ReceiptIndex {
   /** The line that begins at `start`, without its line feed; undefined if it is not there any more. */
   private lineAt(start: number): Buffer | undefined {
     if (start >= this.saved) return lineFrom(this.tail, start - this.saved);
-    return lineFrom(this.seen.bytes, start - this.seen.start) ?? lineFrom(this.look(start), 0);
-  }
-
-  /**
-   * Receipts are looked for mostly in the order in which they were given: what stands behind one is for those that
-   * follow.
-   */
-  private look(start: number): Buffer {
-    const bytes = Buffer.allocUnsafe(Math.min(findWindow, this.saved - start));
-    try {
-      const fd = openSync(this.directory.at(fileName), O_RDONLY | O_NOFOLLOW);
-      try {
-        this.seen = { start, bytes: bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, start)) };
-      } finally {
-        closeSync(fd);
-      }
-    } catch {
-      // What cannot be read counts as no receipt: the file is read again.
-      this.seen = { start, bytes: bytes.subarray(0, 0) };
-    }
-    return this.seen.bytes;
+    return this.written.at(start);
   }
 }
 
@@ -224,11 +232,6 @@ function* linesIn(bytes: Buffer): Generator<readonly [number, number]> {
     yield [from, end];
     from = end + 1;
   }
-}
-
-function lineFrom(bytes: Buffer, from: number): Buffer | undefined {
-  const end = from < 0 || from >= bytes.length ? -1 : bytes.indexOf(lineFeed, from);
-  return end === -1 ? undefined : bytes.subarray(from, end);
 }
 
 /** Where `number` stands among the `sorted`. */

@@ -2,8 +2,11 @@ import { crc32 } from 'node:zlib';
 import type { DigestAlgorithm } from '../../digest/digest';
 import type { Digests, Verified } from '../../progress';
 
-/** A receipt, and the file that it was given for as it was right after the commit. Times are ns since 1970. */
-export interface KeptReceipt {
+/**
+ * A file as it was right after its commit, what it was received from, and how far it was read back. Times are ns since
+ * 1970.
+ */
+export interface ReceivedState {
   /** Of our file, in bytes. */
   readonly size: number;
   readonly ino: bigint;
@@ -12,8 +15,12 @@ export interface KeptReceipt {
   /** Of the sender's file; undefined where its system cannot tell. */
   readonly sourceMtime: bigint;
   readonly sourceCtime: bigint | undefined;
-  readonly digests: Digests;
   readonly verified: Verified;
+}
+
+/** A receipt, and the file that it was given for. */
+export interface KeptReceipt extends ReceivedState {
+  readonly digests: Digests;
   /** When it was last read back, in ms since 1970. */
   readonly verifiedAt: number;
   /** Who sent it: the id of a key; undefined where a version did not note it. */
@@ -57,23 +64,18 @@ export function putLine(text: string, memory: Buffer, at: number): number {
  * The fields of a line that keeps one: numbers in hexadecimal, times as 64 bits in two's complement, `=` for a time
  * that is the same as before.
  */
-function formatReceipt({
-  size,
-  ino,
-  mtimeNs,
-  ctimeNs,
-  sourceMtime,
-  sourceCtime,
-  digests,
-  verified,
-  verifiedAt,
-  peer,
-}: KeptReceipt): string {
+function formatReceipt(receipt: KeptReceipt): string {
+  const { digests, verifiedAt, peer } = receipt;
   let short = '';
   for (const algorithm of Object.keys(digests) as DigestAlgorithm[]) {
     const digest = Buffer.from(digests[algorithm] ?? '', 'hex').toString('base64url');
     short += `${short === '' ? '' : ','}${algorithm}:${digest}`;
   }
+  return [stateText(receipt), short, verifiedAt.toString(16), peerText(peer)].join(' ');
+}
+
+/** The fields up to the digests. */
+function stateText({ size, ino, mtimeNs, ctimeNs, sourceMtime, sourceCtime, verified }: ReceivedState): string {
   // Joined, since every `+` would leave one more text behind, and there is a line for every file.
   return [
     '*',
@@ -84,10 +86,35 @@ function formatReceipt({
     sourceMtime === mtimeNs ? '=' : timeText(sourceMtime),
     sourceCtime === undefined ? '?' : timeText(sourceCtime),
     verified,
-    short,
-    verifiedAt.toString(16),
-    peer === undefined ? noPeer : encodeURIComponent(peer),
   ].join(' ');
+}
+
+function peerText(peer: string | undefined): string {
+  return peer === undefined ? noPeer : encodeURIComponent(peer);
+}
+
+/**
+ * What a line says of the content of a file that is in this state, was received as `path` from `peer`, and has a digest
+ * of this algorithm; undefined where it is about anything else, or damaged. A line is compared as it is, since there is
+ * one for every file of a tree of which nothing has changed.
+ */
+export function contentIn(
+  line: Buffer,
+  path: string,
+  state: ReceivedState,
+  { algorithm, peer }: { readonly algorithm: DigestAlgorithm; readonly peer: string },
+): Pick<KeptReceipt, 'digests' | 'verifiedAt'> | undefined {
+  if (!isSound(line)) return undefined;
+  const text = line.toString('utf8', checksumLength);
+  const expected = stateText(state);
+  const digestsAt = expected.length + 1;
+  const timeAt = text.indexOf(' ', digestsAt) + 1;
+  const peerAt = text.indexOf(' ', timeAt) + 1;
+  if (!text.startsWith(expected) || text.slice(peerAt) !== `${peerText(peer)} ${path}`) return undefined;
+  const digests = parseDigests(text.slice(digestsAt, timeAt - 1));
+  return digests[algorithm] === undefined
+    ? undefined
+    : { digests, verifiedAt: parseInt(text.slice(timeAt, peerAt - 1), 16) };
 }
 
 /** Undefined where the line is damaged, or about another path. */
@@ -156,8 +183,19 @@ export function pathOf(
 }
 
 function isSound(line: Buffer): boolean {
-  return line.toString('latin1', 0, checksumLength) === `${checksumOf(line.subarray(checksumLength))} `;
+  let checksum = 0;
+  for (let at = 0; at < checksumLength - 1; at++) {
+    const digit = hexDigits[line[at] ?? 0] ?? noDigit;
+    if (digit === noDigit) return false;
+    checksum = checksum * 16 + digit;
+  }
+  return line[checksumLength - 1] === space && checksum === crc32(line.subarray(checksumLength));
 }
+
+const noDigit = 0xff;
+/** What each byte is worth that is a hexadecimal digit as they are written here. */
+const hexDigits = new Uint8Array(256).fill(noDigit);
+for (const [worth, digit] of [...'0123456789abcdef'].entries()) hexDigits[digit.charCodeAt(0)] = worth;
 
 function checksumOf(text: Uint8Array): string {
   return crc32(text).toString(16).padStart(8, '0');

@@ -3,8 +3,18 @@ import type { Digests, Verified } from '../../progress';
 import { trace } from '../../trace';
 import type { KnownContent, OfferedFile, StoreUse } from '../session-store';
 import { look, type ExistingEntry, existingOf } from './existing-look';
+import { contentBy, contentOf, type ReceiptRule, type ReceiptsAsked } from './known-files';
 import type { FileStat } from '../../threads/file-calls';
 import type { ReceiptIndex } from './receipt-index';
+
+/** A question about receipts on its way, and what only this thread can answer of it. */
+export interface AskedReceipts {
+  readonly asked: ReceiptsAsked;
+  /** Which of the files have receipts that are in memory only. */
+  readonly unsaved: readonly number[];
+  /** That of the index when it was asked. */
+  readonly edition: number;
+}
 
 /**
  * The receipts of a receive directory: which of its files are still as they were when they were committed, and what
@@ -18,22 +28,60 @@ export class Receipts {
     private readonly verified: Verified,
   ) {}
 
+  /** What the thread that looks up these names is to find out about them. */
+  ask(files: readonly OfferedFile[], use: Pick<StoreUse, 'algorithm' | 'peer'>): AskedReceipts {
+    const { index, verified } = this;
+    const count = files.length;
+    const asked = {
+      file: index.file,
+      algorithm: use.algorithm,
+      peer: use.peer,
+      verified,
+      places: new Float64Array(count).fill(-1),
+      sizes: new Float64Array(count),
+      mtimes: new BigInt64Array(count),
+      ctimes: new BigInt64Array(count),
+    };
+    const unsaved: number[] = [];
+    for (const [at, { name, size, mtime, ctime }] of files.entries()) {
+      const place = index.placeOf(name);
+      // Of what has no size or no times nothing is known.
+      if (place === undefined || size === undefined || mtime === undefined || ctime === undefined) continue;
+      if (index.isSaved(place)) asked.places[at] = place;
+      else unsaved.push(at);
+      asked.sizes[at] = size;
+      asked.mtimes[at] = mtime;
+      asked.ctimes[at] = ctime;
+    }
+    return { asked, unsaved, edition: index.edition };
+  }
+
   /**
-   * The receipt of what is at an offered name, if neither that nor its source was touched since, and it was given to
-   * this peer: of what another one sent it is told nothing.
+   * What is known of each of the files: what the thread has found out, and of receipts that were in no file yet, or
+   * whose file was written anew meanwhile, what is in memory.
    */
   known(
-    { name, size, mtime, ctime }: OfferedFile,
-    existing: ExistingEntry,
-    { algorithm, peer }: Pick<StoreUse, 'algorithm' | 'peer'>,
+    files: readonly OfferedFile[],
+    existing: readonly (ExistingEntry | undefined)[],
+    { asked, unsaved, edition }: AskedReceipts,
+    found: readonly (KnownContent | undefined)[],
+  ): (KnownContent | undefined)[] {
+    const known = [...found];
+    for (const at of edition === this.index.edition ? unsaved : files.keys())
+      known[at] = this.knownOf(files[at], existing[at], asked);
+    return known;
+  }
+
+  private knownOf(
+    file: OfferedFile | undefined,
+    existing: ExistingEntry | undefined,
+    rule: ReceiptRule,
   ): KnownContent | undefined {
-    const kept = existing.kind === 'file' ? this.index.find(name) : undefined;
-    if (kept?.digests[algorithm] === undefined || kept.verified !== this.verified || kept.peer !== peer)
-      return undefined;
-    const same = kept.size === size && kept.sourceMtime === mtime && ctime !== undefined && kept.sourceCtime === ctime;
-    return same && isUntouched(kept, existing)
-      ? { digests: kept.digests, verifiedAt: new Date(kept.verifiedAt).toISOString() }
-      : undefined;
+    if (!file || !existing) return undefined;
+    const { name, size, mtime, ctime } = file;
+    if (size === undefined || mtime === undefined || ctime === undefined) return undefined;
+    const content = contentBy(this.index.lineOf(name), name, { size, mtime, ctime }, existing, rule);
+    return content && contentOf(content.digests, content.verifiedAt);
   }
 
   /** Whether what is at a name is a file of which this peer was given a receipt, and has not been touched since. */

@@ -106,7 +106,8 @@ export class StagedBatch {
     for (const thing of things) {
       try {
         this.refuseCollision(thing.name);
-        if (thing.kind === 'symlink' || isTooLong(Buffer.byteLength(thing.name))) this.apart.push(thing);
+        if (thing.kind === 'symlink' || isTooLong(Buffer.byteLength(thing.name)) || this.tree.stands(thing))
+          this.apart.push(thing);
         else this.makeDirectory(thing);
       } catch (error) {
         this.failThing(thing.number, failureOf(error));

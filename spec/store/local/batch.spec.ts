@@ -18,6 +18,7 @@ import path from 'node:path';
 import { parseEntryName } from '../../../lib/name';
 import { systemCalls } from '../../../lib/threads/system-calls';
 import { codeOf, content } from '../delivery';
+import type { EntryOutcome } from '../../../lib/store/local/batch';
 import { Grouping, someTime, words } from './grouping';
 import { everythingIn } from './local-place';
 import { skipTest } from '../../skip-test';
@@ -202,6 +203,32 @@ describe('A store of groups', function () {
         await chmod(place.at(name), 0o700);
       }
     }
+  });
+
+  it('writes nothing for directories that are there, and have their modes and times', async () => {
+    const names = ['old', 'old/empty', 'old/full'];
+    for (const name of names) place.makeDirectory(name, { mode: 0o750 });
+    await place.write({ 'old/full/f': 'x' });
+    await place.store.flush();
+    const finish = (): Promise<EntryOutcome[]> =>
+      place.store.finishDirectories(
+        [...names].reverse().map((name, file) => ({ file, name: parseEntryName(name), mode: 0o750, mtime: someTime })),
+      );
+    await finish();
+    const states = async (): Promise<bigint[]> => {
+      const found = await Promise.all(names.map((name) => stat(place.at(name), { bigint: true })));
+      const { mtimeNs } = await stat(place.at('.sendall', 'stage'), { bigint: true });
+      return [...found.map(({ ctimeNs }) => ctimeNs), mtimeNs];
+    };
+    const before = await states();
+    for (const name of names) place.makeDirectory(name, { mode: 0o750 });
+    expect(words(await place.store.flush())).to.deep.equal(names.map((name) => `identical ${name}`));
+    expect(words(await finish())).to.deep.equal([...names].reverse().map((name) => `stored ${name}`));
+    expect(await states(), 'nothing was made, and nothing changed').to.deep.equal(before);
+    await rm(place.at('old/empty'), { recursive: true });
+    place.makeDirectory('old/empty');
+    await place.write({ 'old/full/g': 'y' });
+    expect(words(await place.store.flush())).to.deep.equal(['stored old/empty', 'stored old/full/g']);
   });
 
   it('stores symbolic links as links, and an identical one is as good', async () => {
