@@ -275,8 +275,8 @@ export interface Batch {
   /** Takes a symbolic link. It is never followed. */
   symlink(entry: SymlinkEntry): void;
   /**
-   * Takes a directory. One that exists is as good; `finishDirectories` sets mode and mtime, which is to come for one
-   * that is `fresh`.
+   * Takes a directory. One that exists is as good. It is made with the first thing that is stored in it, by the `commit`
+   * of that, or by `finishDirectories` at the latest, which sets mode and mtime, and is to come for one that is `fresh`.
    */
   directory(entry: DirectoryEntry, fresh: boolean): void;
   /**

@@ -30,6 +30,7 @@ import { isSameTime } from './same-time';
 import { modeOnDisk } from './mode-on-disk';
 import { settledAs, type WantedState } from './settled-as';
 import { unfinishedMode } from './unfinished';
+import { WaitingDirectories } from './waiting-directories';
 
 /** Whether a time is the one that was set, or none was given. */
 function isTime(found: bigint, wanted: bigint | undefined): boolean {
@@ -172,6 +173,9 @@ class LocalBatch implements Batch {
   private links = new Map<number, SymlinkEntry>();
   /** Of the directories of this session, those that were not there. */
   private readonly unfinished = new Set<string>();
+  private readonly waiting = new WaitingDirectories();
+  /** Why directories could not be made, by their number. */
+  private readonly unmade = new Map<number, TransferError>();
 
   constructor(
     private readonly use: StoreUse,
@@ -195,7 +199,10 @@ class LocalBatch implements Batch {
   async write(lease: Lease, files: readonly SmallFile[]): Promise<void> {
     const { ifExists } = this.use;
     const { mode: usualMode } = this.shared;
-    for (const file of files) this.files.push(file);
+    for (const file of files) {
+      this.files.push(file);
+      this.makeAbove(file.entry.name);
+    }
     const now = BigInt(Date.now()) * 1_000_000n;
     await this.batches.write(
       lease,
@@ -221,6 +228,7 @@ class LocalBatch implements Batch {
 
   symlink(entry: SymlinkEntry): void {
     this.links.set(entry.file, entry);
+    this.makeAbove(entry.name);
     this.batches.symlink({ ...entry, given: this.given(entry.metadata), ifExists: this.use.ifExists });
   }
 
@@ -230,7 +238,7 @@ class LocalBatch implements Batch {
       this.unfinished.add(entry.name);
       this.shared.unfinished.add(entry.name);
     }
-    this.batches.directory(entry, fresh);
+    this.waiting.add({ entry, fresh });
   }
 
   async commit(): Promise<ReadonlyMap<number, BatchOutcome>> {
@@ -284,6 +292,7 @@ class LocalBatch implements Batch {
   ): Promise<ReadonlyMap<number, BatchOutcome>> {
     const { ifExists, inOrder } = this.use;
     const { receipts } = this.shared;
+    await this.makeWaiting();
     const look = (names: readonly EntryName[]): Promise<(ExistingEntry | undefined)[]> =>
       inOrder ? Promise.resolve([]) : this.batches.inDirectory.look(names);
     const targets = [...new Set(entries.map(({ target }) => target))];
@@ -308,18 +317,21 @@ class LocalBatch implements Batch {
   }
 
   async finishDirectories(entries: readonly DirectoryEntry[]): Promise<ReadonlyMap<number, BatchOutcome>> {
+    await this.makeWaiting();
     this.end();
-    return this.settle(
+    const made = entries.filter(({ file }) => !this.unmade.has(file));
+    const settled = await this.settle(
       await this.batches.finishDirectories(
-        entries.map((entry) => ({
+        made.map((entry) => ({
           ...entry,
           mode: modeOnDisk(entry.mode, 'directory', this.use),
           given: this.given(entry.metadata),
         })),
       ),
       [],
-      entries,
+      made,
     );
+    return this.unmade.size === 0 ? settled : new Map([...settled, ...this.unmade]);
   }
 
   async putTimesBack(directories: readonly DirectoryTime[]): Promise<ReadonlyMap<number, BatchOutcome>> {
@@ -330,6 +342,19 @@ class LocalBatch implements Batch {
   end(): void {
     for (const name of this.unfinished) this.shared.unfinished.delete(name);
     this.unfinished.clear();
+  }
+
+  /** Something is stored under `name`: the directories above it go into the batch with it. */
+  private makeAbove(name: string): void {
+    for (const { entry, fresh } of this.waiting.takeAbove(name)) this.batches.directory(entry, fresh);
+  }
+
+  /** Makes the directories in which nothing was stored. */
+  private async makeWaiting(): Promise<void> {
+    const waiting = this.waiting.takeAll();
+    for (const { entry, fresh } of waiting) this.batches.directory(entry, fresh);
+    if (waiting.length === 0) return;
+    for (const { file, error } of await this.batches.flush()) if (error) this.unmade.set(file, error);
   }
 
   private given(metadata: Metadata | undefined): Given | undefined {
