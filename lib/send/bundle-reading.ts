@@ -81,7 +81,7 @@ const one = new Uint8Array(1);
 export class BundleReading {
   private readonly bytes: Uint8Array;
   private readonly ready: ReturnType<typeof createDigestOf>;
-  private readonly walker = new Walker();
+  private readonly walker = new Walker(fileCalls);
   private readonly calls = fileCalls();
   private known: readonly KnownBatch[] = [];
 

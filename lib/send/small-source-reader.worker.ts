@@ -16,7 +16,7 @@ export interface FrameOrder extends SmallOrder {
 }
 
 const { memory } = workerData as FrameSetup;
-const walker = new Walker();
+const walker = new Walker(fileCalls);
 const calls = fileCalls();
 const ready = createDigestOf('md5');
 

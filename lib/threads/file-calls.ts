@@ -81,6 +81,8 @@ export interface LinuxFileCalls {
    * is. A third of the cost of lstat(2) by way of /proc. statx(2) with AT_SYMLINK_NOFOLLOW
    */
   look(directory: number, name: string): EntryStats | undefined;
+  /** Opens the one component `name` in a directory that is open; close-on-exec. openat(2) */
+  openIn(directory: number, name: string, flags: number): number;
   /** posix_fadvise(2) with POSIX_FADV_DONTNEED: whatever of the file is in the page cache and clean is dropped. */
   dropFromCache(fd: number): void;
   /** posix_fadvise(2) with POSIX_FADV_WILLNEED: starts reading `length` bytes from the start of the file. */
@@ -127,6 +129,7 @@ function bind(foreign: ForeignFunctions): FileCalls {
   const library = foreign.load(null);
   const memmove = library.func('int64_t memmove(void *to, void *from, size_t length)');
   const openat = library.func('int openat(int directory, int64_t name, int flags, int mode)');
+  const openNamed = library.func('int openat(int directory, const char *name, int flags, int mode)');
   const unlinkat = library.func('int unlinkat(int directory, int64_t name, int flags)');
   const renameat2 = library.func(
     'int renameat2(int fromDirectory, int64_t from, int toDirectory, int64_t to, uint flags)',
@@ -181,6 +184,7 @@ function bind(foreign: ForeignFunctions): FileCalls {
       if (error.code === 'ENOENT') return undefined;
       throw error;
     },
+    openIn: (directory, name, flags) => check(openNamed(directory, nameForC(name), flags | O_CLOEXEC, 0), 'openat'),
     dropFromCache: (fd) => void fadvise(fd, 0, 0, adviseDontNeed),
     readAhead: (fd, length) => void fadvise(fd, 0, length, adviseWillNeed),
     cachedPages(fd, length) {

@@ -22,8 +22,8 @@ export const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 const byDescriptor = process.platform === 'linux';
 /** Deep trees are walked again rather than held open. */
 const mostOpen = 64;
-/** Looks by which the foreign functions cost as much as they have saved: it takes 2 ms to load them in a thread. */
-const fewLooks = 512;
+/** Calls by which the foreign functions cost as much as they have saved: it takes 2 ms to load them in a thread. */
+const fewCalls = 512;
 
 /** Where something is: below a path that its owner named and that is followed, under names that never are. */
 export interface Located {
@@ -52,35 +52,38 @@ export class Walker {
   /** Descriptors of directories, by `path`, NUL and what is below it. */
   private readonly opened = new Map<string, number>();
   private last: { readonly path: string; readonly directory: string; readonly fd: number } | undefined;
-  private looks = 0;
+  private made = 0;
   private linux: LinuxFileCalls | undefined;
 
-  /** `calls`: by what to look at many; asked for once it is worth it. Absent: by what Node has. */
+  /** `calls`: by what to look at many, and to open them; asked for once it is worth it. Absent: by what Node has. */
   constructor(private readonly calls?: () => FileCalls) {}
 
   /** The path by which the operating system reaches it, good until the next call. */
   at({ path, below = '' }: Located): string | Buffer {
     if (below === '') return systemPath(path);
-    const end = below.lastIndexOf('/');
-    const directory = end === -1 ? '' : below.slice(0, end);
+    const { directory, base } = partsOf(below);
     return systemPath(
-      `${byDescriptor ? viaDescriptor(this.reach(path, directory)) : checked(path, directory)}/${below.slice(end + 1)}`,
+      `${byDescriptor ? viaDescriptor(this.reach(path, directory)) : checked(path, directory)}/${base}`,
     );
   }
 
   /** Opens a file that exists; what is below `path` is not followed if it is a symbolic link. */
   open(located: Located, flags: number): number {
-    const { below = '' } = located;
-    return openSync(this.at(located), below === '' ? flags : flags | O_NOFOLLOW);
+    const { path, below = '' } = located;
+    if (below === '') return openSync(systemPath(path), flags);
+    const linux = this.foreign();
+    if (!linux) return openSync(this.at(located), flags | O_NOFOLLOW);
+    const { directory, base } = partsOf(below);
+    return linux.openIn(this.reach(path, directory), base, flags | O_NOFOLLOW);
   }
 
   /** What is there, a symbolic link itself; undefined where nothing is. */
   look(located: Located): EntryStats | undefined {
     const { path, below = '' } = located;
-    if (++this.looks === fewLooks) this.linux = this.calls?.().linux;
-    if (this.linux && below !== '') {
-      const end = below.lastIndexOf('/');
-      return this.linux.look(this.reach(path, end === -1 ? '' : below.slice(0, end)), below.slice(end + 1));
+    const linux = below === '' ? undefined : this.foreign();
+    if (linux) {
+      const { directory, base } = partsOf(below);
+      return linux.look(this.reach(path, directory), base);
     }
     try {
       return lstatSync(this.at(located), { bigint: true, throwIfNoEntry: false });
@@ -95,6 +98,12 @@ export class Walker {
     this.last = undefined;
     for (const fd of this.opened.values()) closeSync(fd);
     this.opened.clear();
+  }
+
+  /** Undefined before many calls were made, and where there are none. */
+  private foreign(): LinuxFileCalls | undefined {
+    if (++this.made === fewCalls) this.linux = this.calls?.().linux;
+    return this.linux;
   }
 
   /** A descriptor of a directory, good until the next call. */
@@ -167,6 +176,11 @@ export function walking<Result>(work: (walker: Walker) => Result): Result {
   } finally {
     walker.close();
   }
+}
+
+function partsOf(below: string): { readonly directory: string; readonly base: string } {
+  const end = below.lastIndexOf('/');
+  return { directory: end === -1 ? '' : below.slice(0, end), base: below.slice(end + 1) };
 }
 
 function viaDescriptor(fd: number): string {

@@ -111,7 +111,9 @@ describe('What an entry is, by statx', () => {
     const walker = new Walker(fileCalls);
     const look = (below: string): string => {
       try {
-        return JSON.stringify(told(walker.look({ path: place, below })));
+        const found = JSON.stringify(told(walker.look({ path: place, below })));
+        if (below === 'sub/f') closeSync(walker.open({ path: place, below }, constants.O_RDONLY));
+        return found;
       } catch (error) {
         return String((error as NodeJS.ErrnoException).code);
       }
@@ -123,6 +125,8 @@ describe('What an entry is, by statx', () => {
       expect(names.map(look)).to.deep.equal(few);
       expect(few[3]).to.equal('ENOTDIR');
       expect(few[4]).to.equal('{}');
+      expect(() => walker.open({ path: place, below: 'link' }, constants.O_RDONLY)).to.throw(/^ELOOP/);
+      expect(() => walker.open({ path: place, below: 'missing' }, constants.O_RDONLY)).to.throw(/^ENOENT/);
     } finally {
       walker.close();
     }
