@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
 import { find, here, run, type Place } from './command';
 import type { Rsyncd } from './rsyncd';
-import { send, startReceiver } from './sendall';
+import { type RunningReceiver, send, startReceiver } from './sendall';
 import type { Sshd } from './sshd';
 
 /** One way to bring a file or a directory into a directory. */
@@ -30,6 +30,7 @@ export interface Servers {
 export const cold = 'sendall';
 export const cached = 'sendall, digest in the cache';
 export const session = 'sendall session';
+export const runningSession = 'sendall session, receiver running, no events';
 export const scp = 'scp';
 export const careful = 'md5sum, rsync, md5sum';
 export const daemon = 'rsync (daemon)';
@@ -75,6 +76,27 @@ export const sessionPeer = ({
   },
   send: (source, ticket) => send(source, ticket, { at: near, connections, compress }),
 });
+
+/**
+ * The same to one receiver for each directory, which runs on until `stop`, as rsync's daemon does; neither side tells of
+ * single files, as rsync does not.
+ */
+export function runningSessionPeer(): Peer & { stop(): Promise<void> } {
+  const running = new Map<string, RunningReceiver>();
+  return {
+    name: runningSession,
+    async open(directory) {
+      const receiver = running.get(directory) ?? (await startReceiver(directory, { replace: true, quiet: true }));
+      running.set(directory, receiver);
+      return { place: receiver.ticket, close: () => Promise.resolve() };
+    },
+    send: (source, ticket) => send(source, ticket, { quiet: true }),
+    async stop() {
+      for (const receiver of running.values()) await receiver.stop();
+      running.clear();
+    },
+  };
+}
 
 export const rsyncPeer = (rsyncd: Rsyncd, near: Place = here, flags: readonly string[] = []): Peer => ({
   name: [daemon, ...flags].join(' '),

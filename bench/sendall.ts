@@ -19,6 +19,8 @@ export interface ReceiverOptions {
   readonly at?: Place;
   /** Take other content for a name that is there already. */
   readonly replace?: boolean;
+  /** Say nothing of single files. */
+  readonly quiet?: boolean;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface ReceiverOptions {
  */
 export async function startReceiver(
   directory: string,
-  { at = here, replace = false }: ReceiverOptions = {},
+  { at = here, replace = false, quiet = false }: ReceiverOptions = {},
 ): Promise<RunningReceiver> {
   const existing = replace ? ['--if-exists', 'replace'] : [];
   const child = start(at, process.execPath, [
@@ -36,16 +38,16 @@ export async function startReceiver(
     directory,
     '--listen',
     `${at.host}:0`,
-    '--json',
+    ...(quiet ? [] : ['--json']),
     ...existing,
   ]);
   let errors = '';
   child.stderr.on('data', (bytes: Buffer) => (errors = (errors + bytes.toString()).slice(-4096)));
   const { port, ticket } = await new Promise<{ port: number; ticket: string }>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (text) => {
-      const line = JSON.parse(text) as { readonly event: string; readonly port?: number; readonly ticket?: string };
-      if (line.event === 'listening' && line.port !== undefined)
-        resolve({ port: line.port, ticket: line.ticket ?? '' });
+    createInterface({ input: quiet ? child.stderr : child.stdout }).on('line', (text) => {
+      const said = quiet ? ticketIn(text) : (JSON.parse(text) as Said);
+      if (said?.event === 'listening' && said.port !== undefined)
+        resolve({ port: said.port, ticket: said.ticket ?? '' });
     });
     void once(child, 'exit').then(([code]) =>
       reject(new Error(`The receiver ended with ${String(code)}: ${errors.trim()}`)),
@@ -54,12 +56,26 @@ export async function startReceiver(
   return { port, ticket, target: `tcp://${at.host}:${port}`, pid: child.pid ?? 0, stop: () => stop(child, 'SIGINT') };
 }
 
+interface Said {
+  readonly event: string;
+  readonly port?: number;
+  readonly ticket?: string;
+}
+
+/** What a receiver without `--json` tells a person when it listens. */
+function ticketIn(line: string): Said | undefined {
+  const [ticket, port] = /sendall:\/\/[^:/ ]+:(\d+)\/\S+/.exec(line) ?? [];
+  return ticket === undefined ? undefined : { event: 'listening', port: Number(port), ticket };
+}
+
 export interface SenderOptions {
   readonly at?: Place;
   /** Where the digest cache is kept, so that the user's own stays as it is; undefined for none. */
   readonly cache?: string | undefined;
   readonly connections?: number | undefined;
   readonly compress?: 'auto' | 'on' | 'off' | undefined;
+  /** Say nothing of single files: nothing is returned but of failures. */
+  readonly quiet?: boolean | undefined;
   readonly onStart?: (pid: number) => void;
 }
 
@@ -71,7 +87,7 @@ export interface SenderOptions {
 export async function send(
   source: string,
   target: string,
-  { at = here, cache, connections, compress, onStart }: SenderOptions = {},
+  { at = here, cache, connections, compress, quiet = false, onStart }: SenderOptions = {},
 ): Promise<string> {
   const secret = target.startsWith('sendall://');
   const args = ['send', source, ...(secret ? [] : [target])];
@@ -83,6 +99,7 @@ export async function send(
     ...(secret ? { SENDALL_TICKET: target } : {}),
     ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache }),
   };
+  if (quiet) return run(process.execPath, [binary, ...args, '--quiet'], { at, env });
   return sendall(args, { at, env, ...(onStart === undefined ? {} : { onStart }) });
 }
 

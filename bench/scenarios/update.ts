@@ -1,6 +1,15 @@
 import { join } from 'node:path';
 import { median, type Row } from '../contest';
-import { daemon, rsyncPeer, session, sessionPeer, thenSync, type Peer } from '../peers';
+import {
+  daemon,
+  rsyncPeer,
+  runningSession,
+  runningSessionPeer,
+  session,
+  sessionPeer,
+  thenSync,
+  type Peer,
+} from '../peers';
 import { parseSent } from '../sendall';
 import { changeTree, makeFile, makeTree, overwriteMiddle } from '../sources';
 import { age, contest, from, mebi, ratio, type Outcome, type Scenario, type Settings } from './settings';
@@ -13,7 +22,8 @@ export const sessionAgain: Scenario = {
     const { files, reps, servers } = settings;
     const source = await makeTree(join(await from(settings, 'session-again'), 'tree'), files, 4096);
     const rsync = servers.rsyncd === undefined ? [] : [rsyncPeer(servers.rsyncd)];
-    const peers = [sessionPeer({ replace: true }), ...rsync, ...rsync.map(thenSync)];
+    const running = runningSessionPeer();
+    const peers = [sessionPeer({ replace: true }), running, ...rsync, ...rsync.map(thenSync)];
     const size = 2 * files * 4096;
     const change = async (round: number): Promise<void> => {
       await changeTree(source, files, 4096, round);
@@ -28,7 +38,8 @@ export const sessionAgain: Scenario = {
       reps,
       change: () => Promise.resolve(),
     });
-    const goals = [ratio(rows, session, daemon, 1)];
+    await running.stop();
+    const goals = [ratio(rows, session, daemon, 1), ratio(rows, runningSession, daemon, 1)];
     const all = [...rows, ...unchanged.map((row): Row => ({ ...row, name: `${row.name}, nothing changed` }))];
     return { scenario: 'session-again', rows: all, goals };
   },

@@ -1,5 +1,5 @@
 // The directories of a batch, as they are staged.
-import { closeSync, constants, mkdirSync, openSync } from 'node:fs';
+import { closeSync, constants, lstatSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { errnoOf } from '../../errors';
 import { collationKey } from '../../name';
@@ -11,6 +11,7 @@ import { column, columns, type FileList } from './batch-list';
 import { stagedTogether } from './staged-names';
 import { notAName } from './batch-failure';
 import { type IfExists, notADirectory } from '../store';
+import { unfinishedMode } from './unfinished';
 
 /** What of a batch is no file: made when everything has come. */
 export type BatchThing =
@@ -40,6 +41,8 @@ export class Branch {
   readonly entries: BatchEntry[] = [];
   /** Whether it is on the disk. */
   made = false;
+  /** How many files may still be staged apart, see `isForFew`; undefined before anybody has asked. */
+  fewLeft: number | undefined;
   directory: OpenDirectory | undefined;
 
   /** `name` relative to the receive directory; `.` is the receive directory itself. */
@@ -72,6 +75,9 @@ const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 /** Staged directories that are open at once. */
 const mostOpen = 64;
 const apartName = 'apart';
+/** Files of one directory that are staged apart. */
+const fewFiles = 8;
+const permissions = 0o7777;
 
 /**
  * A private tree with the final names in it, and apart from it a directory for what has no room there. Nothing in it
@@ -90,6 +96,8 @@ export class BatchTree {
   constructor(
     private readonly stagingPath: string,
     private readonly foldsNames: boolean,
+    /** Of the receive directory. */
+    private readonly rootPath: string,
   ) {}
 
   /** The branch of the file at `row`, whose last component begins at `base`. */
@@ -120,6 +128,16 @@ export class BatchTree {
    */
   stands({ name, fresh }: Extract<BatchThing, { readonly kind: 'directory' }>): boolean {
     return !fresh && this.byName.get(name)?.made !== true;
+  }
+
+  /**
+   * Whether one more file for this directory is to be staged apart: where the directory stands under its name, and is
+   * finished, files are moved into it one by one in any case, and for a few of them no directory need be staged.
+   */
+  isForFew(branch: Branch): boolean {
+    if (branch.made || branch === this.root) return false;
+    branch.fewLeft ??= this.isFinished(branch.name) ? fewFiles : 0;
+    return branch.fewLeft-- > 0;
   }
 
   /**
@@ -159,6 +177,16 @@ export class BatchTree {
     for (const slot of this.open.splice(0)) {
       if (slot.directory) closeSync(slot.directory.fd);
       slot.directory = undefined;
+    }
+  }
+
+  /** Only a hint, whatever stands on the way: what is staged in either place gets its name with all care. */
+  private isFinished(name: string): boolean {
+    try {
+      const found = lstatSync(systemPath(`${this.rootPath}/${name}`), { throwIfNoEntry: false });
+      return found?.isDirectory() === true && (found.mode & permissions) !== unfinishedMode;
+    } catch {
+      return false; // a name that no disk takes: staging it says so
     }
   }
 

@@ -150,7 +150,7 @@ async function commit({
 
 function batchOf(stagingPath: string): StagedBatch {
   const batch =
-    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { calls, reader, umask, foldsNames, syncEach });
+    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { root, calls, reader, umask, foldsNames, syncEach });
   batches.set(stagingPath, batch);
   return batch;
 }
@@ -158,7 +158,7 @@ function batchOf(stagingPath: string): StagedBatch {
 /** What cannot be removed now is removed together with the staging directory. */
 function discard(stagingPath: string): void {
   const batch =
-    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { calls, reader, umask, foldsNames, syncEach });
+    batches.get(stagingPath) ?? new StagedBatch(stagingPath, { root, calls, reader, umask, foldsNames, syncEach });
   batches.delete(stagingPath);
   batch.discard();
 }

@@ -32,6 +32,8 @@ import { mismatch } from '../store';
 import { markIfFresh } from './unfinished';
 
 export interface StagingGround {
+  /** The path of the receive directory. */
+  readonly root: string;
   readonly calls: FileCalls;
   readonly reader: ManyReader;
   readonly umask: number;
@@ -74,7 +76,7 @@ export class StagedBatch {
     private readonly stagingPath: string,
     private readonly ground: StagingGround,
   ) {
-    this.tree = new BatchTree(stagingPath, ground.foldsNames);
+    this.tree = new BatchTree(stagingPath, ground.foldsNames, ground.root);
   }
 
   /** Writes the files of a bundle out of `memory`. */
@@ -199,10 +201,10 @@ export class StagedBatch {
     const { list } = staged;
     const flags = O_CREAT | O_EXCL | O_NOFOLLOW | (this.keeps ? O_RDWR : O_WRONLY);
     const length = numberOf(list, row, column.nameEnd) - numberOf(list, row, column.name);
-    if (!isTooLong(length)) {
-      const from = baseAt(list, row);
+    const from = baseAt(list, row);
+    const branch = isTooLong(length) ? undefined : this.tree.branchOf(list, row, from);
+    if (branch && !this.tree.isForFew(branch)) {
       // Also for what fails: its directory may have been made.
-      const branch = this.tree.branchOf(list, row, from);
       try {
         const fd = this.open(() =>
           this.ground.calls.open(this.tree.directory(branch), { bytes: list.names }, from, flags, mode),

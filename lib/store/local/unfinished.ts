@@ -1,7 +1,6 @@
 // How a directory that is not finished is told from others, also by the next process.
 import { fchmodSync } from 'node:fs';
 import { trace } from '../../trace';
-import type { BatchThing } from './batch-tree';
 
 /**
  * The mode of a directory that a session has made and not finished: ours alone, since it may be meant to be private;
@@ -14,8 +13,11 @@ export const unfinishedMode = 0o5700;
  * Marks a directory that was not there when it was offered. On a disk without modes there is no mark, and after a kill
  * it stays as it is.
  */
-export function markIfFresh(thing: BatchThing, descriptor: () => number): void {
-  if (thing.kind !== 'directory' || !thing.fresh) return;
+export function markIfFresh(
+  thing: { readonly kind: string; readonly fresh?: boolean },
+  descriptor: () => number,
+): void {
+  if (thing.fresh !== true) return;
   try {
     fchmodSync(descriptor(), unfinishedMode);
   } catch (error) {

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { BatchTree } from '../../../lib/store/local/batch-tree';
+import { unfinishedMode } from '../../../lib/store/local/unfinished';
 import { Grouping, words } from './grouping';
 import { everythingIn } from './local-place';
 
@@ -38,6 +40,43 @@ describe('A group that meets what is there already', function () {
     for (const [name, text] of Object.entries(files))
       expect(await readFile(place.at(name), 'utf8'), name).to.equal(name === 'a/b/c/x' ? 'old' : text);
     expect(await readFile(place.at('a/b/x'), 'utf8')).to.equal('old');
+  });
+
+  it('brings few files into a directory that exists, or many, of old and new names', async () => {
+    for (const [count, directory] of [
+      [3, 'few'],
+      [30, 'many'],
+    ] as const) {
+      await mkdir(place.at(directory));
+      const names = Array.from({ length: count }, (_, at) => `${directory}/${String(at)}`);
+      await writeFile(place.at(`${directory}/1`), 'other');
+      await writeFile(place.at(`${directory}/2`), 'new 2');
+      const files = Object.fromEntries(names.map((name, at) => [name, `new ${String(at)}`]));
+      expect(await place.put(files)).to.deep.equal(
+        names.map((name, at) => (at === 1 ? 'exists' : `${at === 2 ? 'identical' : 'stored'} ${name}`)),
+      );
+      expect(await place.put({ [`${directory}/1`]: 'new 1' }, { ifExists: 'replace' })).to.deep.equal([
+        `replaced ${directory}/1`,
+      ]);
+      for (const [name, text] of Object.entries(files))
+        expect(await readFile(place.at(name), 'utf8'), name).to.equal(text);
+    }
+    expect(await readdir(place.at('.sendall', 'stage'))).to.deep.equal([]);
+  });
+
+  it('stages the first few files for a finished directory apart, and no others', async () => {
+    await mkdir(place.at('finished/below'), { recursive: true });
+    await mkdir(place.at('unfinished'));
+    await chmod(place.at('unfinished'), unfinishedMode);
+    await symlink('finished', place.at('link'));
+    await writeFile(place.at('file'), '');
+    const tree = new BatchTree(place.at('.sendall', 'stage', 'batch'), false, place.directory);
+    const apart = (name: string): number =>
+      Array.from({ length: 20 }, () => tree.isForFew(tree.branchNamed(name))).filter(Boolean).length;
+    expect(['finished', 'finished/below'].map(apart)).to.deep.equal([8, 8]);
+    expect(['.', 'unfinished', 'missing', 'missing/below', 'link', 'file', 'file/below'].map(apart)).to.deep.equal(
+      Array<number>(7).fill(0),
+    );
   });
 
   it('writes nothing through a symbolic link that stands where a directory is expected', async () => {
