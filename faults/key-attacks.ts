@@ -67,7 +67,10 @@ export class KeyAttacks {
     };
     const ended = Object.entries(attacks).map(([what, attack]) =>
       // Who is not answered any more was kept from it.
-      attack.catch((error: unknown) => this.broken.push(`${what}: it was cut short: ${String(error)}`)),
+      attack.catch((error: unknown) => {
+        const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+        this.broken.push(`${what}: it was cut short: ${String(error)}${cause}`);
+      }),
     );
     await Promise.all(ended);
   }
