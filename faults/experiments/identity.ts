@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { find } from '../../bench/command';
+import { changePrivateFile } from '../../lib/access/private-file';
 import { createKey, formatTicket, parseTicket } from '../../lib/index';
 import type { Ended } from '../../spec/cli/sendall-process';
 import { endOf, Wiretap } from '../../spec/net/session-port';
@@ -78,8 +79,8 @@ class IdentityTrial {
       await authorize('reading', '--rights', 'read'),
     ];
     const file = join(env['XDG_CONFIG_HOME'] ?? '', 'sendall', 'authorized.json');
-    const written = await readFile(file, 'utf8');
-    await writeFile(file, written.replace(/("expires": *)"[^"]*"/, '$1"2020-01-01T00:00:00.000Z"'));
+    // As a command changes it: other keys are made at the same time.
+    await changePrivateFile(file, (text = '') => text.replace(/("expires": *)"[^"]*"/, '$1"2020-01-01T00:00:00.000Z"'));
     await served.run(['authorize', '--remove', 'removed'], 30_000, env);
     for (const [what, ticket] of Object.entries({
       'a key that has expired': expired,
