@@ -29,16 +29,15 @@ export const sessionAgain: Scenario = {
       await changeTree(source, files, 4096, round);
       await age();
     };
-    const rows = await contest(settings, 'session-again', { peers, source, size, reps, change });
-    settings.say('  nothing changed:');
-    const unchanged = await contest(settings, 'session-again', {
-      peers,
-      source,
-      size,
-      reps,
-      change: () => Promise.resolve(),
-    });
-    await running.stop();
+    let [rows, unchanged]: Row[][] = [[], []];
+    try {
+      rows = await contest(settings, 'session-again', { peers, source, size, reps, change });
+      settings.say('  nothing changed:');
+      const nothing = (): Promise<void> => Promise.resolve();
+      unchanged = await contest(settings, 'session-again', { peers, source, size, reps, change: nothing });
+    } finally {
+      await running.stop();
+    }
     const goals = [ratio(rows, session, daemon, 1), ratio(rows, runningSession, daemon, 1)];
     const all = [...rows, ...unchanged.map((row): Row => ({ ...row, name: `${row.name}, nothing changed` }))];
     return { scenario: 'session-again', rows: all, goals };

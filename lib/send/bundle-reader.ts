@@ -30,12 +30,12 @@ export interface ReadBundle extends Omit<BundleAnswer, 'length'> {
 }
 
 /** What a session needs of a `BundleReader`: its own, or a share of one. */
-export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'warm' | 'close'>;
+export type SmallFileReader = Pick<BundleReader, 'know' | 'forget' | 'read' | 'close'>;
 
 type BundleRead = Extract<BundleOrder, { readonly order: 'read' }>;
 
 /** Whether entries are few files that somebody named, and nothing that was found below a directory. */
-export function areFewNamed({ length, below }: FoundBatch): boolean {
+function areFewNamed({ length, below }: FoundBatch): boolean {
   return length <= fewFiles && splitTexts(below, length).every((each) => each === '');
 }
 

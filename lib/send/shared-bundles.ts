@@ -62,7 +62,6 @@ export class SharedBundles {
           throw error;
         }
       },
-      warm: () => this.reader.warm(),
       close: () => {
         for (const first of known) this.forget(first);
         known.clear();

@@ -151,7 +151,7 @@ export class SessionTransfer implements Sender {
     return this.connector.congestion;
   }
 
-  /** Reports and counts what is found, starts the threads that will read it, and passes it on. */
+  /** Reports and counts what is found, starts the threads that will read large files, and passes it on. */
   private async *found(): AsyncGenerator<FoundTogether> {
     const { results } = this;
     let last = performance.now();

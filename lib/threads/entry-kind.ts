@@ -1,4 +1,5 @@
 import type { EntryStats } from './entry-stats';
+
 /** What stands under a name, as lstat(2) tells it apart. */
 export type EntryKind = 'file' | 'directory' | 'symlink' | 'other';
 

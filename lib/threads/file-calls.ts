@@ -110,10 +110,8 @@ const [adviseWillNeed, adviseDontNeed] = [3, 4];
 const cachestatNumber = 451;
 const emptyPath = 0x1000;
 const symlinkNoFollow = 0x100;
-/** STATX_TYPE, STATX_MODE, STATX_MTIME, STATX_CTIME, STATX_INO, STATX_SIZE */
-const statFields = 0x1 | 0x2 | 0x40 | 0x80 | 0x100 | 0x200;
 const second = 1_000_000_000n;
-const [typeMask, typeFile, permissions] = [0o170000, 0o100000, 0o7777];
+const permissions = 0o7777n;
 /** Codes with which a file system says that it has no such rename. */
 const noSuchRename = new Set(['EINVAL', 'ENOSYS', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP']);
 
@@ -227,18 +225,8 @@ function bind(foreign: ForeignFunctions): FileCalls {
     setMode: (fd, mode) => void check(fchmod(fd, mode), 'fchmod'),
     sync: (fd) => void check(fsync(fd), 'fsync'),
     stat(fd) {
-      check(statx(fd, base + statAt + 256, emptyPath, statFields, base + statAt), 'statx');
-      const time = (at: number): bigint =>
-        carriedTime(stat.getBigInt64(at, true) * second + BigInt(stat.getUint32(at + 8, true)));
-      const mode = stat.getUint16(0x1c, true);
-      return {
-        isFile: (mode & typeMask) === typeFile,
-        mode: mode & permissions,
-        ino: stat.getBigUint64(0x20, true),
-        size: Number(stat.getBigUint64(0x28, true)),
-        ctimeNs: time(0x60),
-        mtimeNs: time(0x70),
-      };
+      check(statx(fd, base + statAt + 256, emptyPath, statxFields, base + statAt), 'statx');
+      return withKind(new StatxStats(stat));
     },
     readPastCache: (fd) => O_DIRECT !== 0 && Number(fcntl(fd, setStatusFlags, statusFlags)) === 0,
     close: (fd) => void close(fd),
@@ -256,22 +244,26 @@ export const plainFileCalls: FileCalls = {
   setTime: setFileTime,
   setMode: fchmodSync,
   sync: fsyncSync,
-  stat(fd) {
-    const stats = fstatSync(fd, { bigint: true });
-    const { ino, mode, mtimeNs, ctimeNs } = stats;
-    return {
-      isFile: stats.isFile(),
-      ino,
-      mode: Number(mode) & permissions,
-      size: Number(stats.size),
-      mtimeNs: carriedTime(mtimeNs),
-      ctimeNs: carriedTime(ctimeNs),
-    };
-  },
+  stat: (fd) => withKind(fstatSync(fd, { bigint: true })),
   readPastCache: () => false,
   close: closeSync,
   linux: undefined,
 };
+
+/** The state of what `stats` tell of; times as near as 64 bits get. */
+export function fileStat({ ino, mode, size, mtimeNs, ctimeNs }: EntryStats): FileStat {
+  return {
+    ino,
+    mode: Number(mode & permissions),
+    size: Number(size),
+    mtimeNs: carriedTime(mtimeNs),
+    ctimeNs: carriedTime(ctimeNs),
+  };
+}
+
+function withKind(stats: EntryStats): FileStat & { readonly isFile: boolean } {
+  return { ...fileStat(stats), isFile: stats.isFile() };
+}
 
 /** The name that begins at `from`, without its NUL. */
 export function nameAt({ bytes }: NameBytes, from: number): Uint8Array {

@@ -52,7 +52,7 @@ export class Walker {
   /** Descriptors of directories, by `path`, NUL and what is below it. */
   private readonly opened = new Map<string, number>();
   private last: { readonly path: string; readonly directory: string; readonly fd: number } | undefined;
-  private made = 0;
+  private callsMade = 0;
   private linux: LinuxFileCalls | undefined;
 
   /** `calls`: by what to look at many, and to open them; asked for once it is worth it. Absent: by what Node has. */
@@ -102,7 +102,7 @@ export class Walker {
 
   /** Undefined before many calls were made, and where there are none. */
   private foreign(): LinuxFileCalls | undefined {
-    if (++this.made === fewCalls) this.linux = this.calls?.().linux;
+    if (++this.callsMade === fewCalls) this.linux = this.calls?.().linux;
     return this.linux;
   }
 

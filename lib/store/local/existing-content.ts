@@ -1,15 +1,12 @@
 // What is at a name already, read from where a receipt says that it was read.
-import { type BigIntStats, closeSync, constants, fstatSync, fsyncSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { createDigest, createDigestOf, type DigestAlgorithm } from '../../digest/digest';
 import { alignment, AlignedMemory } from '../../threads/aligned-memory';
-import type { FileCalls, FileStat } from '../../threads/file-calls';
+import { type FileCalls, fileStat, type FileStat } from '../../threads/file-calls';
 import { OpenDirectories } from './open-directories';
 import { largestRead, type ManyReader } from './many-reader';
 import { systemPath } from '../../name-bytes';
-import { carriedTime } from '../../threads/carried-time';
-
-export type { FileStat } from '../../threads/file-calls';
 
 /** What a regular file reads as. */
 export interface DiskContent {
@@ -135,17 +132,6 @@ export async function readContent(
   } finally {
     closeSync(fd);
   }
-}
-
-/** Times as near as 64 bits get. */
-export function fileStat({ ino, mode, size, mtimeNs, ctimeNs }: BigIntStats): FileStat {
-  return {
-    ino,
-    mode: Number(mode & 0o7777n),
-    size: Number(size),
-    mtimeNs: carriedTime(mtimeNs),
-    ctimeNs: carriedTime(ctimeNs),
-  };
 }
 
 /**

@@ -2,9 +2,8 @@ import { lstatSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../../errors';
 import { systemPath, nameOfBytes } from '../../name-bytes';
 import { OpenDirectories } from './open-directories';
-import type { FileStat } from './existing-content';
 import type { EntryStats } from '../../threads/entry-stats';
-import type { LinuxFileCalls } from '../../threads/file-calls';
+import type { FileStat, LinuxFileCalls } from '../../threads/file-calls';
 import { carriedTime } from '../../threads/carried-time';
 import { type EntryKind, entryKind } from '../../threads/entry-kind';
 
@@ -37,6 +36,8 @@ export function look(names: readonly string[], root: string, linux?: LinuxFileCa
   const texts: [number, string][] = [];
   const directories = new OpenDirectories(root, false);
   const missing = new Set<string>();
+  /** That of the name before: the next is mostly in the same. */
+  let reached: string | undefined;
   const lookAt = (directory: string, base: string): EntryStats | undefined =>
     linux && directory !== '.'
       ? linux.look(directories.descriptor(directory), base)
@@ -47,10 +48,11 @@ export function look(names: readonly string[], root: string, linux?: LinuxFileCa
       const slash = name.lastIndexOf('/');
       const [directory, base] = slash === -1 ? ['.', name] : [name.slice(0, slash), name.slice(slash + 1)];
       if (missing.has(directory)) continue;
-      if (orNothing(() => directories.at(directory, '.', false)) === undefined) {
+      if (directory !== reached && orNothing(() => directories.at(directory, '.', false)) === undefined) {
         missing.add(directory);
         continue;
       }
+      reached = directory;
       const found = orNothing(() => lookAt(directory, base));
       if (!found) continue;
       const kind = entryKind(found);

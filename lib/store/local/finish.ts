@@ -4,10 +4,10 @@ import path from 'node:path';
 import { errnoOf, TransferError } from '../../errors';
 import { printable } from '../../name';
 import { systemPath } from '../../name-bytes';
+import { fileStat } from '../../threads/file-calls';
 import { setFileTime } from '../../threads/system-calls';
 import { trace } from '../../trace';
 import { type Given, giveMetadata, modeWith } from './apply-metadata';
-import { fileStat } from './existing-content';
 import type { OpenDirectories } from './open-directories';
 import type { Placed } from './publish';
 

@@ -1,10 +1,9 @@
 // Which offered files are stored already, as their receipts say: of many at once, in the thread that looks up their
 // names.
-import type { DigestAlgorithm } from '../../digest/digest';
-import type { Digests, Verified } from '../../progress';
+import type { Verified } from '../../progress';
 import type { KnownContent, StoreUse } from '../session-store';
 import type { ExistingEntry } from './existing-look';
-import { contentIn, type KeptReceipt } from './receipt-line';
+import { contentIn, parseDigests, type ReceiptContent } from './receipt-line';
 import { ReceiptLines } from './receipt-lines';
 
 /** Whose receipts count, and which. */
@@ -30,7 +29,7 @@ export interface KnownFiles {
   readonly at: Uint32Array;
   /** When each was read back, in ms since 1970. */
   readonly verifiedAt: Float64Array;
-  /** `ALGORITHM:DIGEST` of each, several with commas between them; lines. */
+  /** The digests of each, as its receipt has them; lines. */
   readonly digests: string;
 }
 
@@ -66,7 +65,7 @@ export function knownAmong(
     if (!content) continue;
     at.push(number);
     verifiedAt.push(content.verifiedAt);
-    digests.push(textOf(content.digests));
+    digests.push(content.digests);
   }
   return { at: Uint32Array.from(at), verifiedAt: Float64Array.from(verifiedAt), digests: digests.join('\n') };
 }
@@ -76,13 +75,12 @@ export function contentsOf({ at, verifiedAt, digests }: KnownFiles, count: numbe
   const contents = new Array<KnownContent | undefined>(count).fill(undefined);
   const texts = digests.split('\n');
   for (let row = 0; row < at.length; row++)
-    contents[at[row] ?? 0] = contentOf(digestsIn(texts[row] ?? ''), verifiedAt[row] ?? 0);
+    contents[at[row] ?? 0] = contentOf({ digests: texts[row] ?? '', verifiedAt: verifiedAt[row] ?? 0 });
   return contents;
 }
 
-/** `verifiedAt` in ms since 1970. */
-export function contentOf(digests: Digests, verifiedAt: number): KnownContent {
-  return { digests, verifiedAt: new Date(verifiedAt).toISOString() };
+export function contentOf({ digests, verifiedAt }: ReceiptContent): KnownContent {
+  return { digests: parseDigests(digests), verifiedAt: new Date(verifiedAt).toISOString() };
 }
 
 /** The file that is offered. */
@@ -104,26 +102,8 @@ export function contentBy(
   { size, mtime, ctime }: SourceAsOffered,
   { kind, ino, mtimeNs, ctimeNs, size: found }: ExistingEntry,
   { verified, ...rule }: ReceiptRule,
-): Pick<KeptReceipt, 'digests' | 'verifiedAt'> | undefined {
+): ReceiptContent | undefined {
   if (line === undefined || kind !== 'file' || found !== size) return undefined;
   const state = { size, ino, mtimeNs, ctimeNs, sourceMtime: mtime, sourceCtime: ctime, verified };
   return contentIn(line, name, state, rule);
-}
-
-function textOf(digests: Digests): string {
-  let text = '';
-  for (const algorithm of Object.keys(digests) as DigestAlgorithm[])
-    text += `${text === '' ? '' : ','}${algorithm}:${digests[algorithm] ?? ''}`;
-  return text;
-}
-
-function digestsIn(text: string): Digests {
-  const digests: Partial<Record<DigestAlgorithm, string>> = {};
-  for (let from = 0, end = 0; from < text.length; from = end + 1) {
-    const comma = text.indexOf(',', from);
-    end = comma === -1 ? text.length : comma;
-    const colon = text.indexOf(':', from);
-    digests[text.slice(from, colon) as DigestAlgorithm] = text.slice(colon + 1, end);
-  }
-  return digests;
 }

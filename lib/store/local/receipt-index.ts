@@ -221,7 +221,7 @@ export class ReceiptIndex {
   /** The line that begins at `start`, without its line feed; undefined if it is not there any more. */
   private lineAt(start: number): Buffer | undefined {
     if (start >= this.saved) return lineFrom(this.tail, start - this.saved);
-    return this.written.at(start);
+    return this.written.at(start, this.saved);
   }
 }
 

@@ -93,6 +93,14 @@ function peerText(peer: string | undefined): string {
   return peer === undefined ? noPeer : encodeURIComponent(peer);
 }
 
+/** What a receipt says of a content. */
+export interface ReceiptContent {
+  /** For `parseDigests`. */
+  readonly digests: string;
+  /** In ms since 1970. */
+  readonly verifiedAt: number;
+}
+
 /**
  * What a line says of the content of a file that is in this state, was received as `path` from `peer`, and has a digest
  * of this algorithm; undefined where it is about anything else, or damaged. A line is compared as it is, since there is
@@ -103,7 +111,7 @@ export function contentIn(
   path: string,
   state: ReceivedState,
   { algorithm, peer }: { readonly algorithm: DigestAlgorithm; readonly peer: string },
-): Pick<KeptReceipt, 'digests' | 'verifiedAt'> | undefined {
+): ReceiptContent | undefined {
   if (!isSound(line)) return undefined;
   const text = line.toString('utf8', checksumLength);
   const expected = stateText(state);
@@ -111,10 +119,9 @@ export function contentIn(
   const timeAt = text.indexOf(' ', digestsAt) + 1;
   const peerAt = text.indexOf(' ', timeAt) + 1;
   if (!text.startsWith(expected) || text.slice(peerAt) !== `${peerText(peer)} ${path}`) return undefined;
-  const digests = parseDigests(text.slice(digestsAt, timeAt - 1));
-  return digests[algorithm] === undefined
-    ? undefined
-    : { digests, verifiedAt: parseInt(text.slice(timeAt, peerAt - 1), 16) };
+  const digests = text.slice(digestsAt, timeAt - 1);
+  const hasDigest = `,${digests}`.includes(`,${algorithm}:`);
+  return hasDigest ? { digests, verifiedAt: parseInt(text.slice(timeAt, peerAt - 1), 16) } : undefined;
 }
 
 /** Undefined where the line is damaged, or about another path. */
@@ -154,8 +161,8 @@ function parseTime(text: string): bigint {
   return BigInt.asIntN(64, BigInt(`0x${text}`));
 }
 
-/** `ALGORITHM:DIGEST`, several with commas between them. */
-function parseDigests(text: string): Digests {
+/** `ALGORITHM:DIGEST`, several with commas between them; each digest in base64url. */
+export function parseDigests(text: string): Digests {
   const digests: Partial<Record<DigestAlgorithm, string>> = {};
   for (let from = 0, end = 0; from < text.length; from = end + 1) {
     const comma = text.indexOf(',', from);

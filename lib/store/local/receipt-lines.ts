@@ -14,9 +14,12 @@ export class ReceiptLines {
   /** `file`: its path. */
   constructor(private readonly file: string) {}
 
-  /** The line that begins at `start`, without its line feed; undefined if there is none, or it cannot be read. */
-  at(start: number): Buffer | undefined {
-    return lineFrom(this.seen.bytes, start - this.seen.start) ?? lineFrom(this.look(start), 0);
+  /**
+   * The line that begins at `start`, without its line feed; undefined if there is none, or it cannot be read. What
+   * stands from `end` on is still being written.
+   */
+  at(start: number, end = Infinity): Buffer | undefined {
+    return lineFrom(this.seen.bytes, start - this.seen.start) ?? lineFrom(this.look(start, end), 0);
   }
 
   /** The file is another one now. */
@@ -24,8 +27,8 @@ export class ReceiptLines {
     this.seen = { start: 0, bytes: Buffer.alloc(0) };
   }
 
-  private look(start: number): Buffer {
-    const bytes = Buffer.allocUnsafe(windowSize);
+  private look(start: number, end: number): Buffer {
+    const bytes = Buffer.allocUnsafe(Math.min(windowSize, end - start));
     try {
       const fd = openSync(this.file, constants.O_RDONLY | constants.O_NOFOLLOW);
       try {

@@ -65,7 +65,8 @@ export class Receipts {
     existing: readonly (ExistingEntry | undefined)[],
     { asked, unsaved, edition }: AskedReceipts,
     found: readonly (KnownContent | undefined)[],
-  ): (KnownContent | undefined)[] {
+  ): readonly (KnownContent | undefined)[] {
+    if (edition === this.index.edition && unsaved.length === 0) return found;
     const known = [...found];
     for (const at of edition === this.index.edition ? unsaved : files.keys())
       known[at] = this.knownOf(files[at], existing[at], asked);
@@ -81,7 +82,7 @@ export class Receipts {
     const { name, size, mtime, ctime } = file;
     if (size === undefined || mtime === undefined || ctime === undefined) return undefined;
     const content = contentBy(this.index.lineOf(name), name, { size, mtime, ctime }, existing, rule);
-    return content && contentOf(content.digests, content.verifiedAt);
+    return content && contentOf(content);
   }
 
   /** Whether what is at a name is a file of which this peer was given a receipt, and has not been touched since. */

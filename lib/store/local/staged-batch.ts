@@ -196,7 +196,7 @@ export class StagedBatch {
     if (this.keeps && kept.now >= kept.most) this.closeFile(staged, row);
   }
 
-  /** A new file under its staged name or, if something is staged there already, apart from the others. */
+  /** A new file under its staged name, or apart: if something is staged there already, and if it is one of few. */
   private create(staged: StagedList, row: number, mode: number): number {
     const { list } = staged;
     const flags = O_CREAT | O_EXCL | O_NOFOLLOW | (this.keeps ? O_RDWR : O_WRONLY);

@@ -7,6 +7,7 @@ import { Directory } from '../../../lib/store/local/directory';
 import { existingOf, look } from '../../../lib/store/local/existing-look';
 import { contentsOf, knownAmong } from '../../../lib/store/local/known-files';
 import { ReceiptIndex } from '../../../lib/store/local/receipt-index';
+import { ReceiptLines } from '../../../lib/store/local/receipt-lines';
 import { Receipts } from '../../../lib/store/local/receipts';
 import { emptyDirectory } from './local-place';
 
@@ -136,6 +137,16 @@ describe('Files that are stored already, as their receipts say', () => {
     expect(receipts.known(offers, existing, question, found).map((content) => content?.digests.blake3)).to.deep.equal(
       names.map((_, at) => other(at)),
     );
+  });
+
+  it('are looked for among whole lines only: what stands behind them is still being written', async () => {
+    const bytes = await readFile(index.file);
+    const second = bytes.indexOf('\n') + 1;
+    const lines = new ReceiptLines(index.file);
+    expect(lines.at(0, second)?.equals(bytes.subarray(0, second - 1))).to.equal(true);
+    expect(lines.at(second, second), 'of the window that was read').to.equal(undefined);
+    expect(lines.at(second)?.length).to.equal(bytes.indexOf('\n', second) - second);
+    expect(lines.at(bytes.length)).to.equal(undefined);
   });
 
   it('are none whose receipt is damaged, and none at all without a file', async () => {
